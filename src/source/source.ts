@@ -1,0 +1,43 @@
+import type { OriginStat } from '../task/ports.ts'
+
+/**
+ * Where content comes from first: a plug-in for one or more URL schemes, made of plain async functions.
+ *
+ * @example
+ * ```ts
+ * const source: Source = {
+ *   scheme: 'demo',
+ *   async stat() { return { length: 5, ranges: true, headers: {} } },
+ *   async *read({ offset, length }) { yield new TextEncoder().encode('hello').subarray(offset, length === undefined ? undefined : offset + length) },
+ * }
+ * ```
+ */
+export interface Source {
+  /** Scheme, or schemes, without the colon, in lower case. */
+  readonly scheme: string | readonly string[]
+  /** What there is at the URL. May throw anything: what is not a `PeerError` is wrapped as FOREIGN. */
+  stat(request: SourceRequest): Promise<OriginStat>
+  /**
+   * Content from `offset` on, `length` bytes or to its end, in order. A source whose `stat` says `ranges: false` is only ever asked from offset 0 to the end.
+   * A chunk is copied before the next one is asked for.
+   */
+  read(request: SourceRead): AsyncIterable<Uint8Array>
+  /** Frees connections. Called once when the peer closes. */
+  close?(): Promise<void>
+}
+
+/** What a source is asked. */
+export interface SourceRequest {
+  readonly url: URL
+  /** Request headers of the user: may hold credentials. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly signal: AbortSignal
+}
+
+/** What part a source is asked for. */
+export interface SourceRead extends SourceRequest {
+  readonly offset: number
+  readonly length?: number
+  /** The version that is being read, from `stat`; a source that can tell must throw ORIGIN_CHANGED when it has another. */
+  readonly validator?: string
+}

@@ -1,0 +1,134 @@
+import type { TaskKind } from '../task/kind.ts'
+import type { Geometry } from '../task/piece.ts'
+import type { Shelf, Sink } from '../task/ports.ts'
+
+/**
+ * Where pieces stay. The memory store and the disk store keep this contract; `test/contract/store.ts` is its suite.
+ * A store knows tasks by id, keeps what it knows about them beside their pieces, and never drops what is in use.
+ */
+export interface Store extends Shelf {
+  /** `disk` or `memory`. */
+  readonly name: string
+  /** The task, if it is kept here, whole or in part. Looking does not count as use. */
+  get(id: string): KeptTask | undefined
+  /** All tasks, in no order. */
+  list(): KeptTask[]
+  /**
+   * Makes room for a task. A task that is there already with the same geometry is given back as it is, with the new record.
+   *
+   * @throws PeerError NO_SPACE, STORE_FAILED, CLOSED; RangeError when it is there with another geometry
+   */
+  create(record: TaskRecord, geometry: Geometry, options?: CreateOptions): Promise<KeptTask>
+  /** Takes content of unknown length or unknown identity, in order. @throws PeerError NO_SPACE, STORE_FAILED, CLOSED */
+  spool(): Promise<Spool>
+  /**
+   * Keeps a file that lies elsewhere on this machine, without a copy: its pieces are digested now, and it is watched for change from then on.
+   * The disk store alone can; the memory store throws `TypeError`.
+   *
+   * @throws PeerError FILE_NOT_FOUND, PERMISSION_DENIED, FILE_CHANGED (while it was read), STORE_FAILED, CLOSED
+   */
+  adopt(
+    record: TaskRecord,
+    path: string,
+    pieceLength: number,
+    signal: AbortSignal,
+  ): Promise<KeptTask>
+  /** Forgets the task and frees its bytes (never an adopted file or an output). Readers that have a piece open finish first. False when it was not there. */
+  delete(id: string): Promise<boolean>
+  /** Bytes and tasks kept now, and the limit. */
+  usage(): StoreUsage
+  /** Lets running writes end, frees memory, descriptors and the folder. Safe to call twice. */
+  close(): Promise<void>
+}
+
+/** What is kept about a task beside its pieces. On disk it lies in a folder that only its user can read, because a URL may hold a credential. */
+export interface TaskRecord {
+  readonly id: string
+  readonly kind: TaskKind
+  readonly url?: string
+  readonly tag?: string
+  readonly application?: string
+  readonly filteredQueryParams?: readonly string[]
+  /** Only when the user chose it. */
+  readonly pieceLength?: number
+  /** Version of the content at the origin. */
+  readonly validator?: string
+  /** Response headers of the origin. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Digest of the whole content in string form, when it was checked. */
+  readonly digest?: string
+  /** Kept until its time to live is over, whatever the usage. */
+  readonly persistent?: boolean
+  /** Milliseconds from `createdAt`; for ever (or the store's default) without. */
+  readonly ttlMs?: number
+  /** Wall-clock milliseconds. */
+  readonly createdAt: number
+}
+
+/** One task in a store. */
+export interface KeptTask extends Sink {
+  readonly record: TaskRecord
+  readonly geometry: Geometry
+  /** Pieces kept. */
+  readonly keptCount: number
+  /** Every piece is kept. */
+  readonly complete: boolean
+  /** Wall-clock milliseconds of the last read, write or output. */
+  readonly usedAt: number
+  /** Bytes of the whole content when it lies in one piece of memory: shared, read only. */
+  readonly memory: Uint8Array | undefined
+  /** Changes what is known about the task; what is left out stays. */
+  update(change: Partial<Omit<TaskRecord, 'id' | 'kind' | 'createdAt'>>): Promise<void>
+  /** Digest of a kept piece in string form. */
+  digestOf(number: number): string | undefined
+  /** Calls with each piece that is kept from now on, and once with `undefined` when the task is deleted. The returned function ends it. */
+  onKept(call: (number: number | undefined) => void): () => void
+  /** While any hold is open the task is not dropped by collection. The returned function lets go; it may be called twice. */
+  hold(): () => void
+  /**
+   * Puts the complete content at a path: hard link, else reflink, else copy. Nothing half-written ever stands there. The folder must exist.
+   *
+   * @throws PeerError OUTPUT_EXISTS, PERMISSION_DENIED, NO_SPACE, FILE_NOT_FOUND (no such folder), STORE_FAILED, STORE_CORRUPT
+   */
+  output(path: string, options: OutputOptions): Promise<OutputWay>
+}
+
+/** How a new task is made. */
+export interface CreateOptions {
+  /** Memory store only: the caller's memory becomes the place of the content. Its length is the content length. */
+  readonly memory?: Uint8Array
+  /** Memory store only: memory that is made can be seen by worker threads. */
+  readonly shared?: boolean
+}
+
+/** How an output is made. */
+export interface OutputOptions {
+  /** Replace a file that stands there. */
+  readonly overwrite: boolean
+  /** The file will be written to: never a hard link. */
+  readonly writable: boolean
+  readonly signal: AbortSignal
+}
+
+/** How an output was made. */
+export type OutputWay = 'link' | 'reflink' | 'copy'
+
+/** Content on its way in, whose length or id is not known yet. */
+export interface Spool {
+  /** Bytes taken so far. */
+  readonly length: number
+  /** Takes a copy of the chunk; waits while the disk is behind. @throws PeerError NO_SPACE, STORE_FAILED */
+  write(chunk: Uint8Array): Promise<void>
+  /** The content is whole: it becomes a complete task. The rule decides the piece length when it is left out. An existing complete task of the id is kept instead. */
+  finish(record: TaskRecord, pieceLength?: number): Promise<KeptTask>
+  /** Drops everything. Safe to call twice, and after `finish`. */
+  discard(): Promise<void>
+}
+
+/** How full a store is. */
+export interface StoreUsage {
+  /** Bytes that the kept tasks take (adopted files not counted). */
+  readonly bytes: number
+  readonly bytesMax: number
+  readonly tasks: number
+}
