@@ -1,0 +1,56 @@
+import { constants, type Http2Session } from 'node:http2'
+import type { Socket } from 'node:net'
+
+import { Code, ConnectError } from '@connectrpc/connect'
+
+/** Bytes that the other side may send on one call before we have read them. The Rust client uses the same. */
+export const streamWindowBytes: number = 512 * 1024
+
+/** Bytes that the other side may send on one connection before we have read them. The Rust client uses the same. */
+export const connectionWindowBytes: number = 4 * 1024 * 1024
+
+/** Largest frame that we take. The Rust client uses the same. */
+export const frameBytesMax: number = 256 * 1024
+
+/** An HTTP/2 session and the socket below it, which only its owner may touch. */
+export interface Connection {
+  readonly session: Http2Session
+  readonly socket: Socket
+}
+
+/**
+ * Ends a connection at once, with all its calls.
+ *
+ * Destroying the session is not enough: one that was closed gracefully before only half-closes its socket then, and waits
+ * for the other side without limit.
+ */
+export function destroyConnection({ session, socket }: Connection, error?: Error): void {
+  if (!session.destroyed) session.destroy(error, constants.NGHTTP2_CANCEL)
+  socket.destroy()
+}
+
+/**
+ * Pings a connection and destroys it when no answer comes, so that a machine that vanished is noticed.
+ *
+ * The timers keep no process alive and end with the session.
+ */
+export function keepAlive(connection: Connection, intervalMs: number, timeoutMs: number): void {
+  const { session } = connection
+  let overdue: NodeJS.Timeout | undefined
+  const beat = setInterval(() => {
+    // ping() throws on a destroyed session, whose 'close' may still be on its way.
+    if (session.destroyed || overdue !== undefined) return
+    overdue = setTimeout(() => {
+      const lost = new ConnectError(`No answer to a ping in ${timeoutMs} ms`, Code.Unavailable)
+      destroyConnection(connection, lost)
+    }, timeoutMs).unref()
+    session.ping(() => {
+      clearTimeout(overdue)
+      overdue = undefined
+    })
+  }, intervalMs).unref()
+  session.once('close', () => {
+    clearInterval(beat)
+    clearTimeout(overdue)
+  })
+}
