@@ -1,0 +1,251 @@
+import os from 'node:os'
+import type { ConnectRouter } from '@connectrpc/connect'
+import { PeerError } from '../errors.ts'
+import { hostId, peerId } from '../hash/host-id.ts'
+import { localChannel } from '../rpc/channel.ts'
+import { Health as HealthService } from '../rpc/gen/grpc/health/v1/health_pb.ts'
+import { Health } from '../rpc/health.ts'
+import { serveRpc } from '../rpc/server.ts'
+import { SchedulerClient } from '../scheduler/client.ts'
+import { file } from '../source/file.ts'
+import { http } from '../source/http.ts'
+import { Sources } from '../source/sources.ts'
+import type { Store } from '../storage/store.ts'
+import { Routes } from '../transport/routes.ts'
+import { tcp } from '../transport/tcp/tcp.ts'
+import type { Transport } from '../transport/transport.ts'
+import { systemClock } from '../util/clock.ts'
+import { TokenBucket } from '../util/rate.ts'
+import { Scope } from '../util/scope.ts'
+import { Announcements } from './announcements.ts'
+import { Closing } from './closing.ts'
+import { HostChannels } from './host-channels.ts'
+import { bandwidthDefault, hostFigures } from './host-figures.ts'
+import { limitedReader, MeteredGate } from './limited.ts'
+import { type Addresses, addressesOf, addressOf } from './listening.ts'
+import { openStores } from './open-store.ts'
+import { ParentFeed } from './parent-feed.ts'
+import { closeServer, portOf } from './rpc-server.ts'
+import { openScheduling } from './scheduling.ts'
+import type { Settings } from './settings.ts'
+import { Shelves } from './shelves.ts'
+import { Tasks } from './tasks.ts'
+import { Trigger } from './trigger.ts'
+import { type UploadServiceParts, uploadRoutes } from './upload-service.ts'
+import type { HostIdentity, World } from './world.ts'
+
+/** Milliseconds that the schedulers have for taking the leave of this host. */
+export const leaveTimeoutMs: number = 1000
+
+/** One peer, put together and running. */
+export interface Assembly {
+  readonly world: World
+  readonly tasks: Tasks
+  /** Of the upload service. */
+  readonly address: string
+  /** By which others join. */
+  readonly schedulerAddress: string
+  explain(): Record<string, unknown>
+  /** Frees everything, the latest first. Uploads may go on for this long. */
+  close(timeoutMs: number): Promise<void>
+}
+
+/** Opens, listens and connects all parts of a peer. What was opened is closed again when a later part fails. */
+export async function assemble(settings: Settings, lifetime: AbortSignal): Promise<Assembly> {
+  const closing = new Closing()
+  try {
+    return await build(settings, lifetime, closing)
+  } catch (error) {
+    await closing.run(0)
+    throw error
+  }
+}
+
+/** Steps in the order in which one needs the other; each adds what frees it. */
+async function build(
+  settings: Settings,
+  lifetime: AbortSignal,
+  closing: Closing,
+): Promise<Assembly> {
+  const clock = systemClock
+  const addresses = addressesOf(settings)
+  const { store, memory, dir } = await openStores(settings, clock)
+  const stores = store === memory ? [memory] : [memory, store]
+  for (const each of stores) closing.add(() => each.close())
+  const sources = new Sources([http(), file()], settings.sources)
+  closing.add(() => sources.close())
+  const channels = new HostChannels()
+  closing.add(async () => channels.close())
+
+  const upload = await serveUploads(settings, addresses, closing)
+  const uploadGate = gate(settings.limits.uploadBytesPerSecond)
+  const transports = makeTransports(settings, addresses, stores, uploadGate)
+  for (const each of transports) closing.add((timeoutMs) => each.close(timeoutMs))
+  const host = await identify(settings, addresses, upload.port, transports)
+  const address = addressOf(host.ip, host.port)
+  channels.register(address, localChannel(upload.routes))
+
+  const scheduling = await openScheduling(settings, { ...addresses, channels, clock, closing })
+  const scheduler = new SchedulerClient({
+    addresses: scheduling.addresses,
+    open: scheduling.open,
+    host: () => hostFigures(host, settings, dir ?? '.'),
+    onFound: () => announcements.all(),
+    clock,
+  })
+  closing.add(async () => scheduler.close())
+  const newPeerId = (): string => peerId({ ...host, seedPeer: settings.seedPeer })
+  const announcements = new Announcements({ scheduler, stores, newPeerId, lifetime })
+  closing.add(() => announcements.settled())
+
+  const downloadGate = gate(settings.limits.downloadBytesPerSecond)
+  const world: World = {
+    settings,
+    clock,
+    host,
+    store,
+    memory,
+    stores,
+    sources,
+    scheduler,
+    announcements,
+    downloadGate,
+    newPeerId,
+    ports: {
+      announcer: scheduler,
+      feed: new ParentFeed(channels, host.id),
+      reader: limitedReader(new Routes(transports), downloadGate),
+      clock,
+      random: Math.random,
+      newPeerId,
+    },
+  }
+  const tasks = new Tasks(world)
+  const serving = new AbortController()
+  upload.begin({
+    world,
+    tasks,
+    closing: serving.signal,
+    trigger: new Trigger(world, tasks, lifetime),
+    hostNews: {
+      clock,
+      sentBytes: () => uploadGate.bytes,
+      sendBytesPerSecondMax: settings.limits.uploadBytesPerSecond ?? bandwidthDefault / 8,
+    },
+  })
+  closing.add(async () => {
+    serving.abort(new PeerError('CLOSED', 'The peer is closing', { what: 'peer' }))
+    await leave(scheduler)
+  })
+  await join(scheduler, lifetime)
+  return {
+    world,
+    tasks,
+    address,
+    schedulerAddress: scheduling.address,
+    explain: () => ({
+      host: { ...host, seedPeer: settings.seedPeer },
+      tasks: tasks.explain(),
+      stores: stores.map((each) => ({ name: each.name, ...each.usage() })),
+      transports: transports.map((each) => ({ name: each.name, state: each.explain() })),
+      scheduler: scheduler.explain(),
+      ...(scheduling.explain === undefined ? {} : { embedded: scheduling.explain() }),
+    }),
+    close: (timeoutMs) => closing.run(timeoutMs),
+  }
+}
+
+/**
+ * The server of the upload service. Its port names the host and the service needs the host, so the service begins later than the server; until then it is
+ * unavailable.
+ */
+async function serveUploads(
+  settings: Settings,
+  { listenIp }: Addresses,
+  closing: Closing,
+): Promise<{
+  readonly port: number
+  readonly routes: (router: ConnectRouter) => void
+  begin(parts: UploadServiceParts): void
+}> {
+  let begun: UploadServiceParts | undefined
+  const health = new Health()
+  const routes = (router: ConnectRouter): void => {
+    router.service(HealthService, health.service)
+    uploadRoutes(() => begun)(router)
+  }
+  const server = await serveRpc({ host: listenIp, port: settings.listen.port, routes })
+  closing.add((timeoutMs) => closeServer(server, timeoutMs))
+  return {
+    port: portOf(server),
+    routes,
+    begin: (parts) => {
+      begun = parts
+      health.set('dfdaemon.v2.DfdaemonUpload', 'serving')
+    },
+  }
+}
+
+function makeTransports(
+  settings: Settings,
+  { listenIp }: Addresses,
+  stores: readonly Store[],
+  uploadRate: MeteredGate,
+): Transport[] {
+  const factories = settings.transports.length === 0 ? [tcp()] : settings.transports
+  return factories.map((make) =>
+    make({
+      shelf: new Shelves(stores),
+      listen: { ip: listenIp, port: settings.listen.tcpPort },
+      uploadRate,
+      uploadSlots: settings.limits.uploadSlots,
+      clock: systemClock,
+    }),
+  )
+}
+
+/** Starts the transports, and names the host: two peers of one machine differ in their ports. */
+async function identify(
+  settings: Settings,
+  { hostIp: ip }: Addresses,
+  port: number,
+  transports: readonly Transport[],
+): Promise<HostIdentity> {
+  let tcpPort: number | undefined
+  for (const each of transports) {
+    const place = await each.listen()
+    if (each.name === 'tcp') tcpPort = place?.port
+  }
+  // Managers take only the characters of a DNS name (RFC 1034).
+  const machine = os.hostname().replace(/[^A-Za-z0-9-]/g, '-')
+  const hostname = settings.host.hostname ?? `${machine}-${port}`
+  const id = hostId({ ip, hostname, seedPeer: settings.seedPeer })
+  return { id, ip, hostname, port, tcpPort }
+}
+
+function gate(bytesPerSecond: number | undefined): MeteredGate {
+  return new MeteredGate(new TokenBucket({ bytesPerSecond, clock: systemClock }))
+}
+
+/** Makes this host known. A scheduler that is down is tried again and again in the background. */
+async function join(scheduler: SchedulerClient, lifetime: AbortSignal): Promise<void> {
+  try {
+    await scheduler.announceHost(lifetime)
+  } catch (error) {
+    if (!PeerError.is(error, 'SCHEDULER_UNAVAILABLE', 'SCHEDULER_REFUSED')) throw error
+  }
+}
+
+/** Tells the schedulers that this host goes, within a bound. */
+async function leave(scheduler: SchedulerClient): Promise<void> {
+  const bound = new PeerError('CLOSED', 'The scheduler did not answer in time', {
+    what: 'scheduler',
+  })
+  using scope = new Scope([], { timeoutMs: leaveTimeoutMs, onTimeout: () => bound })
+  try {
+    await scheduler.deleteHost(scope.signal)
+  } catch (error) {
+    // It finds out by itself when the announcements stay away.
+    if (error !== bound) throw error
+  }
+}

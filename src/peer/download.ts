@@ -1,0 +1,350 @@
+import { constants } from 'node:buffer'
+import { access } from 'node:fs/promises'
+import { ReadableStream } from 'node:stream/web'
+import { PeerError } from '../errors.ts'
+import { publish } from '../hooks.ts'
+
+import { output } from '../task/output.ts'
+import type { Range } from '../task/piece.ts'
+import type { Progress } from '../task/progress.ts'
+
+import { flag, refuseUnknown, text } from '../util/settings.ts'
+import { Scope } from '../util/scope.ts'
+import type { DownloadSettings } from './download-settings.ts'
+import type { DownloadProgress, TaskInfo } from './options.ts'
+import { outputRange } from './output-range.ts'
+import type { Opened, Place, Tasks } from './tasks.ts'
+import { checkDigest } from './whole-digest.ts'
+import type { World } from './world.ts'
+
+/** How a download is put into a file. */
+export interface ToFileOptions {
+  /** Replace a file that stands there. @defaultValue `false`: OUTPUT_EXISTS */
+  readonly overwrite?: boolean
+  /**
+   * The file will be written to later. Then it is never a hard link to what the peer keeps, but a reflink or a copy.
+   * @defaultValue `false`: the file may share its bytes with the peer's store and is read-only then
+   */
+  readonly writable?: boolean
+}
+
+/**
+ * One download: made by `Peer.download()`, started by the first thing that is done with it. It can be used several times; the content is fetched once.
+ *
+ * Everything rejects with a `PeerError`, or with `signal.reason` once the download is cancelled.
+ */
+export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
+  readonly #world: World
+  readonly #tasks: Tasks
+  readonly #settings: DownloadSettings
+  readonly #scope: Scope
+  readonly #track: (work: Promise<unknown>) => void
+  #opened: Promise<Opened> | undefined
+  #done: Promise<TaskInfo> | undefined
+
+  /** @internal */
+  constructor(
+    world: World,
+    tasks: Tasks,
+    settings: DownloadSettings,
+    lifetime: AbortSignal,
+    track: (work: Promise<unknown>) => void,
+  ) {
+    this.#world = world
+    this.#tasks = tasks
+    this.#settings = settings
+    this.#scope = new Scope([lifetime, settings.signal])
+    this.#track = track
+  }
+
+  /** Resolves when every wanted piece is kept and, where a digest was given, the content has it. Starts the download into the peer's store. */
+  get done(): Promise<TaskInfo> {
+    return this.#finish({ is: 'store' })
+  }
+
+  /**
+   * Puts the content, or the wanted range of it, at a path; its folder must exist. Nothing half-written ever stands there.
+   * Costs no copy where the store and the path lie on one file system.
+   *
+   * @returns what the task is
+   * @throws PeerError OUTPUT_EXISTS, PERMISSION_DENIED, NO_SPACE, FILE_NOT_FOUND, and what `done` can throw
+   */
+  async toFile(path: string, options: ToFileOptions = {}): Promise<TaskInfo> {
+    text('path', path)
+    refuseUnknown('options', options, ['overwrite', 'writable'])
+    const overwrite = flag('options.overwrite', options.overwrite ?? false)
+    const writable = flag('options.writable', options.writable ?? false)
+    const { signal } = this.#scope
+    signal.throwIfAborted()
+    if (!overwrite) await refuseExisting(path)
+    const info = await this.#finish({ is: 'store' })
+    const opened = await this.#open({ is: 'store' })
+    const { task } = opened
+    const release = task.hold()
+    try {
+      const { range } = this.#settings
+      if (range === undefined) await task.output(path, { overwrite, writable, signal })
+      else await outputRange(path, overwrite, this.#chunks(opened), signal)
+    } finally {
+      release()
+    }
+    return info
+  }
+
+  /**
+   * The content, or the wanted range of it, in one allocation: the pieces are read straight into it. The array may be what this peer serves others from:
+   * do not write to it (a changed piece is noticed and not served any more).
+   *
+   * @param options - `shared`: over a `SharedArrayBuffer`, so that worker threads see it without a copy. @defaultValue `false`
+   * @throws PeerError TOO_LARGE before the first byte when one `Uint8Array` cannot hold it, and what `done` can throw
+   */
+  async bytes(options: { readonly shared?: boolean } = {}): Promise<Uint8Array> {
+    refuseUnknown('options', options, ['shared'])
+    const shared = flag('options.shared', options.shared ?? false)
+    const { into, range, store } = this.#settings
+    // A range of memory would keep the whole content allocated: it goes through the store.
+    const place: Place =
+      range !== undefined && into === undefined
+        ? { is: 'store' }
+        : {
+            is: 'memory',
+            shared,
+            weak: store !== 'memory',
+            ...(into === undefined ? {} : { into }),
+          }
+    const opened = await this.#open(place)
+    const { task } = opened
+    const wanted = wholeOr(range, task.geometry.contentLength)
+    refuseTooLarge(wanted.length, into)
+    const release = task.hold()
+    try {
+      const memory = range === undefined ? task.memory : undefined
+      if (memory !== undefined && fits(memory, shared, into)) {
+        await this.#finish(place)
+        return memory
+      }
+      const target = into?.subarray(0, wanted.length) ?? allocate(wanted.length, shared)
+      let at = 0
+      for await (const chunk of this.#chunks(opened)) {
+        target.set(chunk, at)
+        at += chunk.byteLength
+      }
+      await this.#finish(place)
+      return target
+    } finally {
+      release()
+    }
+  }
+
+  /** The content, or the wanted range of it, in order as it comes; the consumer sets the pace. A wrong digest shows at the end. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    const opened = await this.#open({ is: 'store' })
+    const release = opened.task.hold()
+    let whole = false
+    try {
+      yield* this.#chunks(opened)
+      whole = true
+      await this.#finish({ is: 'store' })
+    } finally {
+      release()
+      // Nobody else asked for the content: who leaves the loop early wants no more of it.
+      if (!whole && this.#done === undefined) {
+        this.#scope.abort(new PeerError('CLOSED', 'The reader went away', { what: 'download' }))
+      }
+    }
+  }
+
+  /** The same as a web stream. */
+  stream(): ReadableStream<Uint8Array> {
+    const chunks = this[Symbol.asyncIterator]()
+    return new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        const next = await chunks.next()
+        if (next.done === true) controller.close()
+        else controller.enqueue(next.value)
+      },
+      async cancel() {
+        await chunks.return()
+      },
+    })
+  }
+
+  /** Cancels what is still running and lets go. What was kept stays kept. Safe to call twice. */
+  async close(): Promise<void> {
+    this.#scope.abort(new PeerError('CLOSED', 'The download was closed', { what: 'download' }))
+    // What is pending rejects with CLOSED; here it only matters that it has ended.
+    await Promise.allSettled([this.#opened, this.#done])
+    this.#scope[Symbol.dispose]()
+  }
+
+  /** The same as `close()`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #chunks({ spec, task, store, share }: Opened): AsyncGenerator<Uint8Array, void, undefined> {
+    const { range } = this.#settings
+    return output(
+      {
+        shelf: store,
+        taskId: spec.id,
+        kind: spec.kind,
+        cut: task.geometry,
+        ...(share === undefined ? {} : { share }),
+        ...(range === undefined ? {} : { range }),
+      },
+      this.#scope.signal,
+    )
+  }
+
+  #open(place: Place): Promise<Opened> {
+    this.#opened ??= this.#start(place)
+    return this.#opened
+  }
+
+  async #start(asked: Place): Promise<Opened> {
+    const { spec, lookup, range, backToSource, store, into, concurrency } = this.#settings
+    const kept: Place =
+      store === 'memory' || into !== undefined
+        ? {
+            is: 'memory',
+            shared: false,
+            weak: store !== 'memory',
+            ...(into === undefined ? {} : { into }),
+          }
+        : asked
+    const place: Place = store === 'disk' ? { is: 'store' } : asked.is === 'memory' ? asked : kept
+    const { signal } = this.#scope
+    signal.throwIfAborted()
+    publish('dragonfly-peer:task:started', () => ({ task: spec.id }))
+    const opened = await this.#tasks.open(
+      { spec, lookup, range, backToSource, needBackToSource: false, place, concurrency },
+      signal,
+    )
+    this.#follow(opened)
+    return opened
+  }
+
+  #follow({ spec, share }: Opened): void {
+    const { onProgress } = this.#settings
+    if (share === undefined) return
+    if (onProgress !== undefined) {
+      share.onProgress((progress) => onProgress(shown(spec.id, progress)))
+    }
+    const leave = (): void => share.leave(this.#scope.signal.reason)
+    if (this.#scope.signal.aborted) leave()
+    else this.#scope.signal.addEventListener('abort', leave, { once: true })
+  }
+
+  #finish(place: Place): Promise<TaskInfo> {
+    if (this.#done === undefined) {
+      this.#done = this.#complete(place)
+      // Whoever waits for it sees the failure; nobody may be waiting for `done` itself.
+      this.#done.catch(() => undefined)
+      this.#track(this.#done)
+    }
+    return this.#done
+  }
+
+  async #complete(place: Place): Promise<TaskInfo> {
+    const begun = this.#world.clock.now()
+    const { signal } = this.#scope
+    const { spec: asked, range } = this.#settings
+    try {
+      const opened = await this.#open(place)
+      const { spec, task, share } = opened
+      const release = task.hold()
+      try {
+        const hashed =
+          spec.digest === undefined ? undefined : checkDigest(opened, spec.digest, signal)
+        // Both are waited for: a digest that fails first must not leave the other one unobserved.
+        await Promise.all([share?.done, hashed])
+      } finally {
+        share?.leave(signal.reason)
+        release()
+      }
+      signal.throwIfAborted()
+      const wanted = wholeOr(range, task.geometry.contentLength).length
+      const traffic =
+        share === undefined
+          ? { source: 0, peers: 0, local: wanted }
+          : shown(spec.id, share.progress()).traffic
+      publish('dragonfly-peer:task:finished', () => ({
+        task: spec.id,
+        contentLength: task.geometry.contentLength,
+        sourceBytes: traffic.source,
+        peerBytes: traffic.peers,
+        tookMs: this.#world.clock.now() - begun,
+      }))
+      return {
+        id: spec.id,
+        kind: spec.kind,
+        length: task.geometry.contentLength,
+        pieceLength: task.geometry.pieceLength,
+        pieces: task.geometry.pieceCount,
+        traffic,
+        ...(spec.digest === undefined ? {} : { digest: spec.digest }),
+      }
+    } catch (error) {
+      publish('dragonfly-peer:task:failed', () => ({
+        task: asked.id,
+        code: PeerError.is(error) ? error.code : 'ABORTED',
+      }))
+      throw error
+    } finally {
+      this.#scope[Symbol.dispose]()
+    }
+  }
+}
+
+/** The engine's counts in the words of the public face. */
+function shown(task: string, progress: Progress): DownloadProgress {
+  return {
+    task,
+    bytes: progress.bytesKept,
+    bytesTotal: progress.bytesTotal,
+    pieces: progress.piecesKept,
+    piecesTotal: progress.piecesTotal,
+    traffic: {
+      source: progress.sourceBytes,
+      peers: progress.peerBytes,
+      local: progress.localBytes,
+    },
+  }
+}
+
+function wholeOr(range: Range | undefined, contentLength: number): Range {
+  if (range === undefined) return { start: 0, length: contentLength }
+  return { start: range.start, length: Math.min(range.length, contentLength - range.start) }
+}
+
+function refuseTooLarge(length: number, into: Uint8Array | undefined): void {
+  const lengthMax = into?.byteLength ?? constants.MAX_LENGTH
+  if (length <= lengthMax) return
+  throw new PeerError('TOO_LARGE', `${length} bytes do not fit in one Uint8Array`, {
+    length,
+    lengthMax,
+    instead: 'toFile(), iteration, stream() or a range',
+  })
+}
+
+/** Whether kept memory is what the caller asked for. */
+function fits(memory: Uint8Array, shared: boolean, into: Uint8Array | undefined): boolean {
+  if (into !== undefined)
+    return memory.buffer === into.buffer && memory.byteOffset === into.byteOffset
+  return !shared || memory.buffer instanceof SharedArrayBuffer
+}
+
+function allocate(length: number, shared: boolean): Uint8Array {
+  return new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length))
+}
+
+/** Fails early; the output itself is made so that it never replaces a file unasked. */
+async function refuseExisting(path: string): Promise<void> {
+  const exists = await access(path).then(
+    () => true,
+    () => false,
+  )
+  if (!exists) return
+  throw new PeerError('OUTPUT_EXISTS', 'A file stands at the output path', { path })
+}

@@ -1,0 +1,211 @@
+import type { Source } from '../source/source.ts'
+import type { TransportFactory } from '../transport/transport.ts'
+
+/** How a peer is started. Every field is optional; `peerDefaults` holds what is taken instead. */
+export interface PeerOptions {
+  /**
+   * Who schedules: `'embedded'` runs a scheduler inside this peer, an address (`host:port`) or several join an existing one,
+   * `{ manager }` asks a Dragonfly manager for the schedulers.
+   * @defaultValue `'embedded'`
+   */
+  readonly scheduler?: 'embedded' | string | readonly string[] | { readonly manager: string }
+  /**
+   * Whether the scheduler may send this peer to an origin on behalf of others.
+   * @defaultValue `false`
+   */
+  readonly seedPeer?: boolean
+  /** How this host is known to others. */
+  readonly host?: HostOptions
+  /** Where this peer is reached. */
+  readonly listen?: ListenOptions
+  /**
+   * Where pieces stay: `'memory'`, or a folder with its limits.
+   * @defaultValue a folder of this user's cache, a separate one for each process
+   */
+  readonly store?: 'memory' | StoreOptions
+  /**
+   * Ways for pieces to travel, the preferred first.
+   * @defaultValue `[tcp()]`
+   */
+  readonly transports?: readonly TransportFactory[]
+  /** Further sources. One that takes a built-in scheme (`http`, `https`, `file`) replaces it. */
+  readonly sources?: readonly Source[]
+  /** How much this peer takes on at once. */
+  readonly limits?: LimitOptions
+}
+
+/** How this host is known to others. */
+export interface HostOptions {
+  /**
+   * Literal address that others reach this host by.
+   * @defaultValue loopback when the scheduler runs on this machine, else the first external IPv4 address
+   */
+  readonly ip?: string
+  /**
+   * Together with `ip` this names the host; two peers with the same pair never exchange pieces.
+   * @defaultValue the name of the machine with the port of the upload service
+   */
+  readonly hostname?: string
+  /** Data centre: the scheduler prefers parents in the same one. */
+  readonly idc?: string
+  /** Place, from wide to narrow, separated by `|`: the scheduler prefers parents that share a longer part. */
+  readonly location?: string
+}
+
+/** Where this peer is reached. Ports: 0 takes any free one. */
+export interface ListenOptions {
+  /**
+   * Address to listen on; `0.0.0.0` or `::` for all.
+   * @defaultValue the address of the host
+   */
+  readonly ip?: string
+  /** Port of the gRPC upload service. @defaultValue `0` */
+  readonly port?: number
+  /** Port that pieces are served on. @defaultValue `0` */
+  readonly tcpPort?: number
+  /** Port of the embedded scheduler. @defaultValue `0` */
+  readonly schedulerPort?: number
+}
+
+/** A folder for pieces, and its limits. */
+export interface StoreOptions {
+  /**
+   * Folder, made if missing, used by one process at a time.
+   * @defaultValue a numbered folder below `$XDG_CACHE_HOME/dragonfly-peer`
+   */
+  readonly dir?: string
+  /** Most bytes that kept tasks may take. The free space of the disk is a limit too. @defaultValue 90 % of the file system */
+  readonly bytesMax?: number
+  /** Collection starts above this share of `bytesMax`. @defaultValue `0.9` */
+  readonly highWater?: number
+  /** Collection stops below this share. @defaultValue `0.7` */
+  readonly lowWater?: number
+  /** Tasks not used for this long are dropped. @defaultValue 30 days */
+  readonly ttlMs?: number
+}
+
+/** How much a peer takes on at once. */
+export interface LimitOptions {
+  /** Pieces that one download fetches at once. Each costs one connection and up to 3 MiB of write-behind memory. @defaultValue `8` */
+  readonly concurrency?: number
+  /** Pieces sent to others at once; further requests wait in order. Each costs up to 1 MiB. @defaultValue `16` */
+  readonly uploadSlots?: number
+  /** Bytes per second for everything sent to other peers. @defaultValue no limit */
+  readonly uploadBytesPerSecond?: number
+  /** Bytes per second for everything fetched from other peers and origins. @defaultValue no limit */
+  readonly downloadBytesPerSecond?: number
+  /** Most bytes of content that lie in memory for `bytes()`, `into` and memory stores. @defaultValue half of the machine's memory */
+  readonly memoryBytesMax?: number
+  /** Milliseconds without a parent or a byte after which a download that may not use the origin gives up. @defaultValue `10 000` */
+  readonly parentsTimeoutMs?: number
+  /** Milliseconds that one piece may take in all. @defaultValue `60 000` */
+  readonly pieceTimeoutMs?: number
+}
+
+/** What is taken for limits that are left out. `undefined` is no limit. */
+export const limitDefaults: {
+  readonly concurrency: number
+  readonly uploadSlots: number
+  readonly parentsTimeoutMs: number
+  readonly pieceTimeoutMs: number
+} = Object.freeze({
+  concurrency: 8,
+  uploadSlots: 16,
+  parentsTimeoutMs: 10_000,
+  pieceTimeoutMs: 60_000,
+})
+
+/** What one download wants. Every field is optional. */
+export interface DownloadOptions {
+  /** Part of the content in bytes; whole pieces that hold it are fetched. */
+  readonly range?: { readonly start: number; readonly length: number }
+  /** Digest that the whole content must have: `sha256:<hex>`, `sha512:<hex>` or `crc32:<decimal>`. Not with `range`. */
+  readonly digest?: string
+  /** Bytes per piece, 4 MiB to 64 MiB; a part of the task's identity. @defaultValue by the length of the content */
+  readonly pieceLength?: number
+  /** Keeps tasks with the same URL apart. */
+  readonly tag?: string
+  /** Keeps tasks with the same URL apart, and selects the scheduler's priority rules. */
+  readonly application?: string
+  /** Query parameters that do not name the content. @defaultValue the signature parameters of the known object stores */
+  readonly filteredQueryParams?: readonly string[]
+  /** Request headers for the origin. They stay in this process, and go to the seed peer through the scheduler when one is asked to fetch. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** 0 to 6, as the scheduler understands it. @defaultValue `6` */
+  readonly priority?: number
+  /** Whether the origin may be used. `never` is a guarantee: neither this peer nor a seed is sent there for this download. @defaultValue `'allow'` */
+  readonly backToSource?: 'allow' | 'never'
+  /** Where the pieces stay. @defaultValue memory for `bytes()` and `into`, else the peer's store */
+  readonly store?: 'disk' | 'memory'
+  /** Memory of the caller, at least as long as the content: the pieces are read straight into it. */
+  readonly into?: Uint8Array
+  /** Pieces fetched at once. @defaultValue the peer's limit */
+  readonly concurrency?: number
+  /** Ends the download; everything rejects with `signal.reason`. */
+  readonly signal?: AbortSignal
+  /** Called when bytes have been kept, at most once for each piece. */
+  readonly onProgress?: (progress: DownloadProgress) => void
+}
+
+/** How far a download is. Bytes are those of the wanted pieces. */
+export interface DownloadProgress {
+  readonly task: string
+  readonly bytes: number
+  readonly bytesTotal: number
+  readonly pieces: number
+  readonly piecesTotal: number
+  /** Bytes by origin of the piece. */
+  readonly traffic: Traffic
+}
+
+/** Bytes by where they came from. */
+export interface Traffic {
+  /** From the origin. */
+  readonly source: number
+  /** From other peers. */
+  readonly peers: number
+  /** Kept here already. */
+  readonly local: number
+}
+
+/** What a finished task is. */
+export interface TaskInfo {
+  /** 64 hex digits; `download({ task: id })` finds it. */
+  readonly id: string
+  readonly kind: 'standard' | 'persistent' | 'persistentCache'
+  /** Bytes of the whole content. */
+  readonly length: number
+  readonly pieceLength: number
+  readonly pieces: number
+  readonly traffic: Traffic
+  /** Digest of the whole content, when it was checked or computed. */
+  readonly digest?: string
+}
+
+/** What is written into the network: a path, a file URL, bytes, or bytes as they come. */
+export type Writable = string | URL | Uint8Array | AsyncIterable<Uint8Array>
+
+/** How content is written into the network. */
+export interface WriteOptions {
+  /** How long the network keeps it, 5 minutes to 7 days. @defaultValue 24 hours */
+  readonly ttlMs?: number
+  /** On how many hosts it is kept until then, this one included, 1 to 5; fewer when there are not so many. @defaultValue `2` */
+  readonly replicas?: number
+  readonly tag?: string
+  readonly application?: string
+  /** Bytes per piece, 4 MiB to 64 MiB; a part of the task's identity. @defaultValue by the length of the content */
+  readonly pieceLength?: number
+  readonly signal?: AbortSignal
+}
+
+/** How a file on this disk is published. */
+export interface SeedOptions {
+  /** The URL that others download it by. It need not exist. */
+  readonly url: string
+  readonly tag?: string
+  readonly application?: string
+  readonly filteredQueryParams?: readonly string[]
+  /** Bytes per piece, 4 MiB to 64 MiB; a part of the task's identity. @defaultValue by the length of the file */
+  readonly pieceLength?: number
+  readonly signal?: AbortSignal
+}

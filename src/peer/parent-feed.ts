@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto'
+import { isIP } from 'node:net'
+import { createClient } from '@connectrpc/connect'
+import { PeerError } from '../errors.ts'
+import type { SyncPiecesResponse } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
+import { DfdaemonUpload } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
+import { rpcError } from '../rpc/rpc-error.ts'
+import type { TaskKind } from '../task/kind.ts'
+import type { Feed, Have, Parent } from '../task/ports.ts'
+import { Scope } from '../util/scope.ts'
+import type { HostChannels } from './host-channels.ts'
+
+/** Request header by which a child names the version of the content that it wants. Other implementations ignore it. */
+export const validatorHeader: string = 'dragonfly-peer-validator'
+
+/** A validator as it travels: its digest, so that it fits in a header whatever an origin put into it. */
+export function validatorToken(validator: string): string {
+  return createHash('sha256').update(validator).digest('hex').slice(0, 32)
+}
+
+/** Method of the upload service that tells about pieces, by kind of task. */
+const methods = {
+  standard: 'syncPieces',
+  persistent: 'syncPersistentPieces',
+  persistentCache: 'syncPersistentCachePieces',
+} as const satisfies Record<TaskKind, string>
+
+/** Pieces of parents over their gRPC upload service (dfdaemon.v2 SyncPieces and its twins). */
+export class ParentFeed implements Feed {
+  readonly #channels: HostChannels
+  readonly #hostId: string
+
+  /** @param hostId - own host, which parents see in their logs */
+  constructor(channels: HostChannels, hostId: string) {
+    this.#channels = channels
+    this.#hostId = hostId
+  }
+
+  /** See `Feed`. */
+  async watch(
+    parent: Parent,
+    request: Parameters<Feed['watch']>[1],
+    onHave: (have: Have) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const client = createClient(DfdaemonUpload, this.#channels.to(parent.ip, parent.port))
+    const { spec, numbers, validator } = request
+    // Leaving the loop does not end a call, its signal does.
+    using scope = new Scope([signal])
+    const headers: Record<string, string> =
+      validator === undefined ? {} : { [validatorHeader]: validatorToken(validator) }
+    try {
+      const answers = client[methods[spec.kind]](
+        { hostId: this.#hostId, taskId: spec.id, interestedPieceNumbers: [...numbers] },
+        { signal: scope.signal, headers },
+      )
+      for await (const answer of answers) onHave(readHave(parent, answer))
+    } catch (error) {
+      signal.throwIfAborted()
+      throw PeerError.is(error) ? error : feedError(parent, error)
+    } finally {
+      scope.abort(new PeerError('CLOSED', 'The feed has ended', { what: 'feed' }))
+    }
+  }
+}
+
+/** Takes a message apart; refuses figures that cannot be those of a piece. */
+function readHave(
+  parent: Parent,
+  answer: Pick<SyncPiecesResponse, 'number' | 'offset' | 'length' | 'ip' | 'tcpPort' | 'quicPort'>,
+): Have {
+  const offset = Number(answer.offset)
+  const length = Number(answer.length)
+  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length)) {
+    throw protocolError(parent, 'offset and length', 'safe whole numbers', 'others')
+  }
+  if (isIP(answer.ip) === 0) {
+    throw protocolError(parent, 'ip', 'a literal address', 'something else')
+  }
+  return {
+    number: answer.number,
+    offset,
+    length,
+    endpoint: {
+      ip: answer.ip,
+      ...(isPort(answer.tcpPort) ? { tcpPort: answer.tcpPort } : {}),
+      ...(isPort(answer.quicPort) ? { quicPort: answer.quicPort } : {}),
+    },
+  }
+}
+
+function isPort(port: number | undefined): port is number {
+  return port !== undefined && port > 0 && port <= 65_535
+}
+
+function protocolError(
+  parent: Parent,
+  what: string,
+  expected: string,
+  actual: string,
+): PeerError<'PARENT_PROTOCOL'> {
+  return new PeerError('PARENT_PROTOCOL', `Parent answered with a wrong ${what}`, {
+    parent: parent.id,
+    what,
+    expected,
+    actual,
+  })
+}
+
+function feedError(parent: Parent, error: unknown): PeerError {
+  const { is, reason } = rpcError(error)
+  if (is === 'precondition') {
+    return new PeerError(
+      'ORIGIN_CHANGED',
+      'The parent holds another version of the content',
+      { url: '', what: 'etag', expected: 'the version of the origin', actual: 'another one' },
+      { cause: error },
+    )
+  }
+  if (is === 'unavailable' || is === 'timeout') {
+    return new PeerError(
+      'PARENT_UNREACHABLE',
+      `Parent cannot be asked for its pieces: ${reason}`,
+      { parent: parent.id, reason },
+      { cause: error },
+    )
+  }
+  return new PeerError(
+    'PARENT_REFUSED',
+    `Parent does not tell its pieces: ${reason}`,
+    { parent: parent.id, reason },
+    { cause: error },
+  )
+}

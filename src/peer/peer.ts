@@ -1,0 +1,153 @@
+import { PeerError } from '../errors.ts'
+import { assemble, type Assembly } from './assemble.ts'
+import { Download } from './download.ts'
+import { downloadSettings, type Target } from './download-settings.ts'
+import type {
+  DownloadOptions,
+  PeerOptions,
+  SeedOptions,
+  TaskInfo,
+  Writable,
+  WriteOptions,
+} from './options.ts'
+import { type Seeding, seed } from './seeding.ts'
+import { settings } from './settings.ts'
+import { write } from './write.ts'
+
+/** Milliseconds that `close()` lets running uploads go on. */
+export const closeTimeoutMs: number = 5000
+
+type State =
+  | { readonly is: 'open' }
+  | { readonly is: 'closing'; readonly ended: Promise<void> }
+  | { readonly is: 'closed' }
+
+/**
+ * One peer of a Dragonfly network inside this process: it downloads, serves what it has while it downloads, and can publish files.
+ *
+ * @example
+ * ```ts
+ * import { Peer } from 'dragonfly-peer'
+ *
+ * await using peer = await Peer.start()
+ * await peer.download('https://host/model.safetensors').toFile('/models/model.safetensors')
+ * ```
+ */
+export class Peer implements AsyncDisposable {
+  readonly #assembly: Assembly
+  readonly #lifetime: AbortController
+  readonly #open = new Set<Promise<unknown>>()
+  #state: State = { is: 'open' }
+
+  private constructor(assembly: Assembly, lifetime: AbortController) {
+    this.#assembly = assembly
+    this.#lifetime = lifetime
+  }
+
+  /**
+   * Opens the store, listens, and announces this host. A scheduler that cannot be reached is no reason to fail: the peer works without it and keeps trying.
+   *
+   * @throws TypeError, RangeError that name the option, before any I/O; PeerError STORE_LOCKED, STORE_VERSION, STORE_FAILED, PERMISSION_DENIED, LISTEN_FAILED
+   */
+  static async start(options: PeerOptions = {}): Promise<Peer> {
+    const parsed = settings(options)
+    const lifetime = new AbortController()
+    return new Peer(await assemble(parsed, lifetime.signal), lifetime)
+  }
+
+  /** Id of this host in the network. */
+  get hostId(): string {
+    return this.#assembly.world.host.id
+  }
+
+  /** Where others reach the upload service of this peer, as `host:port`. */
+  get address(): string {
+    return this.#assembly.address
+  }
+
+  /** Address that other peers give as `scheduler` to join the same network. */
+  get schedulerAddress(): string {
+    return this.#assembly.schedulerAddress
+  }
+
+  /**
+   * A download. Nothing happens until something is done with it: `toFile()`, `bytes()`, iteration, `stream()`, or waiting for `done`.
+   *
+   * @param target - a URL of a known scheme, or `{ task }` with the id of a task in the network
+   * @throws TypeError, RangeError that name the option; PeerError INVALID_URL, CLOSED
+   */
+  download(target: Target, options: DownloadOptions = {}): Download {
+    this.#refuseClosed()
+    const parsed = downloadSettings(target, options)
+    const { world, tasks } = this.#assembly
+    return new Download(world, tasks, parsed, this.#lifetime.signal, (work) => this.#track(work))
+  }
+
+  /** Publishes a file of this disk as the content of a URL, without a copy. See {@link Seeding}. */
+  async seed(path: string | URL, options: SeedOptions): Promise<Seeding> {
+    this.#refuseClosed()
+    return this.#track(seed(this.#assembly.world, path, options, this.#lifetime.signal))
+  }
+
+  /** Writes content into the network, which keeps it for a time without any other storage. Others read it with `download({ task: id })`. */
+  async write(content: Writable, options: WriteOptions = {}): Promise<TaskInfo> {
+    this.#refuseClosed()
+    return this.#track(write(this.#assembly.world, content, options, this.#lifetime.signal))
+  }
+
+  /** The whole state as plain data: what is downloading, from whom, what it waits for, what is kept. Holds no credential. */
+  explain(): Record<string, unknown> {
+    return { state: this.#state.is, ...this.#assembly.explain() }
+  }
+
+  /**
+   * Takes no new work, waits for downloads and writes that run, lets uploads end for a while, tells the scheduler, and frees everything. A process that closed
+   * its peers exits by itself. Safe to call twice.
+   */
+  async close(): Promise<void> {
+    if (this.#state.is === 'open') {
+      this.#state = { is: 'closing', ended: this.#shutDown(closeTimeoutMs) }
+    }
+    if (this.#state.is === 'closing') await this.#state.ended
+  }
+
+  /** Stops at once: everything that runs rejects with the reason. Safe to call twice, and during `close()`. */
+  async destroy(
+    reason: unknown = new PeerError('CLOSED', 'The peer was destroyed', { what: 'peer' }),
+  ): Promise<void> {
+    if (this.#state.is === 'closed') return
+    this.#lifetime.abort(reason)
+    this.#assembly.tasks.destroy(reason)
+    if (this.#state.is === 'open') this.#state = { is: 'closing', ended: this.#shutDown(0) }
+    await this.#state.ended
+  }
+
+  /** The same as `close()`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #shutDown(timeoutMs: number): Promise<void> {
+    try {
+      while (this.#open.size > 0) await Promise.allSettled(this.#open)
+      await this.#assembly.tasks.idle()
+      await this.#assembly.close(timeoutMs)
+      this.#lifetime.abort(new PeerError('CLOSED', 'The peer is closed', { what: 'peer' }))
+    } finally {
+      this.#state = { is: 'closed' }
+    }
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    this.#open.add(work)
+    // Whoever asked for the work sees its failure; here it only matters when it ends.
+    const end = (): boolean => this.#open.delete(work)
+    work.then(end, end)
+    return work
+  }
+
+  #refuseClosed(): void {
+    if (this.#state.is === 'open') return
+    throw new PeerError('CLOSED', 'The peer is closed', { what: 'peer' })
+  }
+}

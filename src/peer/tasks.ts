@@ -1,0 +1,314 @@
+import { PeerError } from '../errors.ts'
+import { redactUrl } from '../source/redact.ts'
+import type { KeptTask, Store } from '../storage/store.ts'
+import { type Geometry, geometry, type Range } from '../task/piece.ts'
+import type { Origin, OriginStat, TaskSpec } from '../task/ports.ts'
+import { Run } from '../task/run.ts'
+import type { Share } from '../task/share.ts'
+import { KeyedLock } from '../util/keyed-lock.ts'
+import { SharedWork } from '../util/shared-work.ts'
+import { limitedOrigin } from './limited.ts'
+import { lookUp } from './look-up.ts'
+import { recordOf } from './record.ts'
+import { learnFromParents, spoolOrLearn } from './spool.ts'
+import type { World } from './world.ts'
+
+/** What one download wants of a task. */
+export interface Want {
+  readonly spec: TaskSpec
+  readonly lookup: boolean
+  readonly range: Range | undefined
+  readonly backToSource: 'allow' | 'never'
+  /** The scheduler ordered it: go to the origin. */
+  readonly needBackToSource: boolean
+  readonly place: Place
+  readonly concurrency: number | undefined
+}
+
+/** Where new content shall lie. Content that lies somewhere already stays there. */
+export type Place =
+  | { readonly is: 'store' }
+  | {
+      readonly is: 'memory'
+      readonly into?: Uint8Array
+      readonly shared: boolean
+      readonly weak: boolean
+    }
+
+/** A task that lies, or comes to lie, in one of the stores. */
+export interface Opened {
+  readonly spec: TaskSpec
+  readonly task: KeptTask
+  readonly store: Store
+  /** Undefined when every wanted piece is here. */
+  readonly share: Share | undefined
+}
+
+interface Active {
+  readonly run: Run
+  readonly task: KeptTask
+  readonly store: Store
+  readonly backToSource: 'allow' | 'never'
+}
+
+/**
+ * Every task of this peer by id: who asks for one that is being fetched joins its run; who asks for one that is kept gets it; else a run begins.
+ *
+ * One owner per fact: the stores know what is kept, a run knows what is coming, this class knows which runs there are.
+ */
+export class Tasks {
+  readonly #world: World
+  readonly #active = new Map<string, Active>()
+  readonly #lock = new KeyedLock()
+  readonly #stats = new SharedWork<OriginStat>()
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  /** Runs under way, for `explain()`. */
+  explain(): unknown[] {
+    return [...this.#active.values()].map(({ run, store }) => ({
+      ...(run.explain() as object),
+      store: store.name,
+    }))
+  }
+
+  /** Resolves when the run of this task ends; undefined when there is none. */
+  ending(taskId: string): Promise<void> | undefined {
+    return this.#active.get(taskId)?.run.ended
+  }
+
+  /** The kept task and its store, if any. */
+  find(taskId: string): { readonly task: KeptTask; readonly store: Store } | undefined {
+    for (const store of this.#world.stores) {
+      const task = store.get(taskId)
+      if (task !== undefined) return { task, store }
+    }
+    return undefined
+  }
+
+  /** Resolves when no run is left. */
+  async idle(): Promise<void> {
+    while (this.#active.size > 0) {
+      await Promise.all([...this.#active.values()].map(({ run }) => run.ended))
+    }
+  }
+
+  /** Ends every run with this reason. */
+  destroy(reason: unknown): void {
+    for (const { run } of this.#active.values()) run.cancel(reason)
+  }
+
+  /**
+   * Makes the task come: the returned share, if any, tells how far it is. The caller leaves the share.
+   *
+   * @throws PeerError the ORIGIN_ codes, TASK_NOT_FOUND, NO_PARENTS, NO_SPACE, TOO_LARGE, RANGE_NOT_SATISFIABLE, STORE_FAILED
+   */
+  async open(want: Want, signal: AbortSignal): Promise<Opened> {
+    const found = want.lookup
+      ? await lookUp(this.#world, this.find(want.spec.id)?.task, want.spec, signal)
+      : undefined
+    const spec = found?.spec ?? want.spec
+    const origin = this.#origin(spec)
+    const stat =
+      origin === undefined || want.backToSource === 'never'
+        ? undefined
+        : await this.#stat(spec, origin, signal)
+    return this.#lock.run(spec.id, signal, () =>
+      this.#openLocked({ ...want, spec }, origin, stat, found?.cut, signal),
+    )
+  }
+
+  /** Under the lock of the task: nobody else makes or drops it meanwhile. */
+  async #openLocked(
+    want: Want,
+    origin: Origin | undefined,
+    stat: OriginStat | undefined,
+    told: Geometry | undefined,
+    signal: AbortSignal,
+  ): Promise<Opened> {
+    const { spec } = want
+    await this.#dropOld(spec, stat)
+    const active = this.#active.get(spec.id)
+    const serves = active?.backToSource === 'allow' || want.backToSource === 'never'
+    if (active !== undefined && active.run.open && serves) {
+      checkRange(want.range, active.task.geometry)
+      return { spec, ...active, share: active.run.join(want.range) }
+    }
+    // A run that may not use the origin cannot serve one that may: it gives way, and what it kept is used.
+    if (active !== undefined) await active.run.ended
+    const kept = this.find(spec.id)
+    if (kept !== undefined) return this.#resume(want, origin, stat, kept)
+    const cut = told ?? (await this.#cut(spec, stat, signal))
+    if (cut !== undefined) return this.#begin(want, origin, stat, cut)
+    if (origin === undefined || stat === undefined) {
+      return this.#begin(want, origin, stat, await learnFromParents(this.#world, spec, signal))
+    }
+    const met = await spoolOrLearn(this.#world, want, origin, stat, signal)
+    if ('cut' in met) return this.#begin(want, origin, stat, met.cut)
+    checkRange(want.range, met.task.geometry)
+    return { spec, task: met.task, store: this.#world.store, share: undefined }
+  }
+
+  /** Content that is not what the origin has now is dropped; a run that fetches it fails. */
+  async #dropOld(spec: TaskSpec, stat: OriginStat | undefined): Promise<void> {
+    const kept = this.find(spec.id)
+    if (kept === undefined || stat === undefined) return
+    const change = changed(kept.task, stat)
+    if (change === undefined) return
+    const error = new PeerError('ORIGIN_CHANGED', 'The content changed at the origin', {
+      url: spec.url === undefined ? '' : redactUrl(spec.url),
+      ...change,
+    })
+    const active = this.#active.get(spec.id)
+    active?.run.cancel(error)
+    await active?.run.ended
+    await kept.store.delete(spec.id)
+  }
+
+  #resume(
+    want: Want,
+    origin: Origin | undefined,
+    stat: OriginStat | undefined,
+    { task, store }: { readonly task: KeptTask; readonly store: Store },
+  ): Opened {
+    const { spec, range } = want
+    checkRange(range, task.geometry)
+    if (task.complete) return { spec, task, store, share: undefined }
+    const validator = stat?.validator ?? task.record.validator
+    const run = new Run(
+      spec,
+      task,
+      {
+        concurrency: want.concurrency ?? this.#world.settings.limits.concurrency,
+        backToSource: want.backToSource,
+        needBackToSource: want.needBackToSource,
+        parentsTimeoutMs: this.#world.settings.limits.parentsTimeoutMs,
+        pieceTimeoutMs: this.#world.settings.limits.pieceTimeoutMs,
+        originRanges: stat?.ranges ?? true,
+        ...(validator === undefined ? {} : { validator }),
+      },
+      { ...this.#world.ports, ...(origin === undefined ? {} : { origin }) },
+    )
+    const active: Active = { run, task, store, backToSource: want.backToSource }
+    const share = run.join(range)
+    this.#active.set(spec.id, active)
+    this.#world.announcements.watch(task)
+    const release = task.hold()
+    void run.ended.then(() => {
+      release()
+      if (this.#active.get(spec.id) === active) this.#active.delete(spec.id)
+    })
+    return { spec, task, store, share }
+  }
+
+  async #begin(
+    want: Want,
+    origin: Origin | undefined,
+    stat: OriginStat | undefined,
+    cut: Geometry,
+  ): Promise<Opened> {
+    checkRange(want.range, cut)
+    const made = await this.#create(want, cut, stat)
+    const opened = this.#resume(want, origin, stat, made)
+    if (want.place.is === 'memory' && want.place.weak) this.#dropUnfinished(made)
+    return opened
+  }
+
+  /** Memory that was taken for one download is given back at once when that does not complete it. */
+  #dropUnfinished({ store, task }: { readonly store: Store; readonly task: KeptTask }): void {
+    void this.ending(task.record.id)?.then(async () => {
+      if (!task.complete && store.get(task.record.id) === task) await store.delete(task.record.id)
+    })
+  }
+
+  async #create(
+    want: Want,
+    cut: Geometry,
+    stat: OriginStat | undefined,
+  ): Promise<{ readonly store: Store; readonly task: KeptTask }> {
+    const { place, spec } = want
+    const record = recordOf(spec, this.#world.clock.date(), stat)
+    if (place.is === 'store') {
+      return { store: this.#world.store, task: await this.#world.store.create(record, cut) }
+    }
+    const into = place.into === undefined ? undefined : cutTo(place.into, cut.contentLength)
+    const task = await this.#world.memory.create(record, cut, {
+      shared: place.shared,
+      weak: place.weak,
+      ...(into === undefined ? {} : { memory: into }),
+    })
+    return { store: this.#world.memory, task }
+  }
+
+  async #cut(
+    spec: TaskSpec,
+    stat: OriginStat | undefined,
+    signal: AbortSignal,
+  ): Promise<Geometry | undefined> {
+    if (stat?.length !== undefined) return geometry(stat.length, spec.pieceLength)
+    const known = await this.#world.scheduler.statTask(spec.id, signal)
+    if (known !== undefined) return known.geometry
+    return undefined
+  }
+
+  #origin(spec: TaskSpec): Origin | undefined {
+    if (spec.url === undefined) return undefined
+    const origin = this.#world.sources.bind({ url: spec.url, headers: spec.headers })
+    return limitedOrigin(origin, this.#world.downloadGate)
+  }
+
+  /** What the origin has. Asked once for all who ask at the same time with the same headers. */
+  async #stat(
+    spec: TaskSpec,
+    origin: Origin,
+    signal: AbortSignal,
+  ): Promise<OriginStat | undefined> {
+    const key = `${spec.id} ${JSON.stringify(Object.entries(spec.headers).sort())}`
+    try {
+      return await this.#stats.run(key, signal, (shared) => origin.stat(shared))
+    } catch (error) {
+      // An origin that is down says nothing about the content: who has it may still give it.
+      if (!PeerError.is(error, 'ORIGIN_UNREACHABLE', 'ORIGIN_UNAVAILABLE')) throw error
+      if (this.find(spec.id) !== undefined) return undefined
+      const known = await this.#world.scheduler.statTask(spec.id, signal)
+      if (known?.geometry === undefined) throw error
+      return undefined
+    }
+  }
+}
+
+function changed(
+  task: KeptTask,
+  stat: OriginStat,
+):
+  | { readonly what: 'etag' | 'length'; readonly expected: string; readonly actual: string }
+  | undefined {
+  const { contentLength } = task.geometry
+  if (stat.length !== undefined && stat.length !== contentLength) {
+    return { what: 'length', expected: String(contentLength), actual: String(stat.length) }
+  }
+  const { validator } = task.record
+  if (validator === undefined || stat.validator === undefined) return undefined
+  if (validator === stat.validator) return undefined
+  return { what: 'etag', expected: validator, actual: stat.validator }
+}
+
+function checkRange(range: Range | undefined, cut: Geometry): void {
+  if (range === undefined || range.start < cut.contentLength) return
+  throw new PeerError(
+    'RANGE_NOT_SATISFIABLE',
+    `Range starts at ${range.start}, content has ${cut.contentLength} bytes`,
+    { ...range, contentLength: cut.contentLength },
+  )
+}
+
+function cutTo(into: Uint8Array, length: number): Uint8Array {
+  if (into.byteLength >= length) return into.subarray(0, length)
+  throw new PeerError(
+    'TOO_LARGE',
+    `The content has ${length} bytes, options.into has ${into.byteLength}`,
+    { length, lengthMax: into.byteLength, instead: 'a larger options.into' },
+  )
+}

@@ -1,0 +1,242 @@
+import { Code, ConnectError } from '@connectrpc/connect'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { PeerError } from '../errors.ts'
+import { backendError } from '../rpc/backend-detail.ts'
+import { type Download, type PieceSchema, TrafficType } from '../rpc/gen/common/v2/common_pb.ts'
+import type {
+  DownloadPersistentCacheTaskRequest,
+  DownloadPersistentCacheTaskResponseSchema,
+  DownloadTaskResponseSchema,
+} from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
+import { pieceAt } from '../task/piece.ts'
+import { Scope } from '../util/scope.ts'
+import { downloadSettings } from './download-settings.ts'
+import { pieceNews } from './piece-news.ts'
+import type { Opened, Tasks, Want } from './tasks.ts'
+import type { World } from './world.ts'
+
+/** Downloads ordered over the network at the same time; one more is refused with RESOURCE_EXHAUSTED. */
+export const triggersMax: number = 256
+
+type TaskMessage = MessageInitShape<typeof DownloadTaskResponseSchema>
+type ReplicaMessage = MessageInitShape<typeof DownloadPersistentCacheTaskResponseSchema>
+
+/**
+ * Downloads that the scheduler orders: a seed peer is sent to the origin, any peer is asked to keep a replica or to fetch ahead. The caller is not trusted: no
+ * output path, no overwriting, and no URL of this machine's files.
+ */
+export class Trigger {
+  readonly #world: World
+  readonly #tasks: Tasks
+  readonly #lifetime: AbortSignal
+  #running = 0
+
+  constructor(world: World, tasks: Tasks, lifetime: AbortSignal) {
+    this.#world = world
+    this.#tasks = tasks
+    this.#lifetime = lifetime
+  }
+
+  /** Answers DownloadTask. The download goes on when the caller goes away: the scheduler only starts it. */
+  async *download(
+    download: Download | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<TaskMessage, void, undefined> {
+    if (download === undefined) throw new ConnectError('No download', Code.InvalidArgument)
+    const want = wantOf(download)
+    yield* this.#follow(want, signal, (opened) => startedMessage(opened), pieceMessage)
+  }
+
+  /** Answers DownloadPersistentCacheTask: keeps a replica of a written file. */
+  async *replicate(
+    request: DownloadPersistentCacheTaskRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<ReplicaMessage, void, undefined> {
+    refuseOutput(request)
+    const { spec } = checked(() => downloadSettings({ task: request.taskId }))
+    const want: Want = {
+      spec,
+      lookup: true,
+      range: undefined,
+      backToSource: 'never',
+      needBackToSource: false,
+      place: { is: 'store' },
+      concurrency: undefined,
+    }
+    yield* this.#follow(
+      want,
+      signal,
+      ({ task }) => ({
+        response: {
+          case: 'downloadPersistentCacheTaskStartedResponse' as const,
+          value: { contentLength: BigInt(task.geometry.contentLength) },
+        },
+      }),
+      pieceMessage,
+    )
+    if (request.persistent) await this.#tasks.find(spec.id)?.task.update({ persistent: true })
+  }
+
+  async *#follow<M extends TaskMessage | ReplicaMessage>(
+    want: Want,
+    signal: AbortSignal,
+    started: (opened: Opened) => M,
+    finished: (piece: ReturnType<typeof pieceOf>) => object,
+  ): AsyncGenerator<M, void, undefined> {
+    if (this.#running >= triggersMax) {
+      throw new ConnectError('Too many ordered downloads', Code.ResourceExhausted)
+    }
+    this.#running++
+    // Not tied to the call: a scheduler that restarts must not stop its seeds.
+    const scope = new Scope([this.#lifetime])
+    const ids = { hostId: this.#world.host.id, peerId: this.#world.newPeerId() }
+    let opened: Opened | undefined
+    try {
+      opened = await this.#tasks.open(want, scope.signal)
+      const { task, share } = opened
+      const numbers = Array.from({ length: task.geometry.pieceCount }, (_, number) => number)
+      const taskId = opened.spec.id
+      yield { ...ids, taskId, ...started(opened) }
+      for await (const piece of told(opened, numbers, this.#tasks.ending(taskId), signal)) {
+        yield { ...ids, taskId, ...finished(piece) } as M
+      }
+      await share?.done
+    } catch (error) {
+      throw triggerError(error)
+    } finally {
+      this.#letGo(opened, scope)
+    }
+  }
+
+  /** The share is left when the download has ended, not when the caller has. */
+  #letGo(opened: Opened | undefined, scope: Scope): void {
+    const end = (): void => {
+      opened?.share?.leave(undefined)
+      scope[Symbol.dispose]()
+      this.#running--
+    }
+    if (opened?.share === undefined) end()
+    else opened.share.done.then(end, end)
+  }
+}
+
+async function* told(
+  { task }: Opened,
+  numbers: readonly number[],
+  ending: Promise<void> | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<ReturnType<typeof pieceOf>, void, undefined> {
+  for await (const { number } of pieceNews(task, numbers, ending, signal)) {
+    yield pieceOf(task, number)
+  }
+}
+
+function pieceOf(task: Opened['task'], number: number): MessageInitShape<typeof PieceSchema> {
+  const { offset, length } = pieceAt(task.geometry, number)
+  return {
+    number,
+    offset: BigInt(offset),
+    length: BigInt(length),
+    digest: task.digestOf(number) ?? '',
+    trafficType: TrafficType.BACK_TO_SOURCE,
+    cost: durationFromMs(0),
+    createdAt: timestampFromMs(task.usedAt),
+  }
+}
+
+function startedMessage({ task }: Opened): TaskMessage {
+  return {
+    response: {
+      case: 'downloadTaskStartedResponse',
+      value: {
+        contentLength: BigInt(task.geometry.contentLength),
+        responseHeader: { ...task.record.headers },
+        isFinished: task.complete,
+      },
+    },
+  }
+}
+
+function pieceMessage(piece: ReturnType<typeof pieceOf>): object {
+  return { response: { case: 'downloadPieceFinishedResponse', value: { piece } } }
+}
+
+/** What was asked for, checked like the options of a local caller. */
+function wantOf(download: Download): Want {
+  refuseOutput(download)
+  const target = checked(() => new URL(download.url))
+  if (target.protocol === 'file:') {
+    throw triggerError(
+      new PeerError('NOT_PERMITTED', 'Files of this machine are not fetched for others', {
+        method: 'DownloadTask',
+        reason: 'file URL',
+      }),
+    )
+  }
+  const { tag, application, pieceLength, filteredQueryParams, requestHeader, range } = download
+  const settings = checked(() =>
+    downloadSettings(download.url, {
+      ...(tag === undefined ? {} : { tag }),
+      ...(application === undefined ? {} : { application }),
+      ...(pieceLength === undefined || pieceLength === 0n
+        ? {}
+        : { pieceLength: Number(pieceLength) }),
+      filteredQueryParams,
+      headers: requestHeader,
+      priority: download.priority,
+      ...(range === undefined
+        ? {}
+        : { range: { start: Number(range.start), length: Number(range.length) } }),
+    }),
+  )
+  return {
+    spec: settings.spec,
+    lookup: false,
+    range: settings.range,
+    backToSource: download.disableBackToSource ? 'never' : 'allow',
+    needBackToSource: download.needBackToSource,
+    place: { is: 'store' },
+    concurrency: undefined,
+  }
+}
+
+function refuseOutput({ outputPath }: { readonly outputPath?: string | undefined }): void {
+  if (outputPath === undefined || outputPath === '') return
+  throw triggerError(
+    new PeerError('NOT_PERMITTED', 'Nothing is written to a path for others', {
+      method: 'DownloadTask',
+      reason: 'output_path',
+    }),
+  )
+}
+
+/** What a local caller would get as an exception is the caller's fault here. */
+function checked<T>(parse: () => T): T {
+  try {
+    return parse()
+  } catch (error) {
+    throw new ConnectError(
+      error instanceof Error ? error.message : 'Invalid download',
+      Code.InvalidArgument,
+    )
+  }
+}
+
+/** A failure as the caller sees it: the origin's answer where there is one, and never a path or a credential of this process. */
+export function triggerError(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error
+  if (PeerError.is(error, 'NOT_PERMITTED')) {
+    return new ConnectError(error.message, Code.PermissionDenied)
+  }
+  if (PeerError.is(error, 'TASK_NOT_FOUND')) return new ConnectError(error.message, Code.NotFound)
+  if (PeerError.is(error, 'ORIGIN_NOT_FOUND', 'ORIGIN_FORBIDDEN', 'ORIGIN_UNAVAILABLE')) {
+    const { status } = error.details as { readonly status?: number }
+    return backendError({
+      message: error.message,
+      header: {},
+      ...(status === undefined ? {} : { statusCode: status }),
+    })
+  }
+  return new ConnectError(PeerError.is(error) ? error.message : 'Download failed', Code.Internal)
+}

@@ -1,0 +1,158 @@
+import { create } from '@bufbuild/protobuf'
+import { EmptySchema, timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from '@connectrpc/connect'
+import { PeerError } from '../errors.ts'
+import { isTaskId } from '../hash/task-id.ts'
+import { DfdaemonUpload } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
+import type { Host } from '../rpc/gen/common/v2/common_pb.ts'
+import { pieceCountMax } from '../task/piece.ts'
+import { Scope } from '../util/scope.ts'
+import { type HostNews, hostNews } from './host-news.ts'
+import { validatorHeader, validatorToken } from './parent-feed.ts'
+import { pieceNews } from './piece-news.ts'
+import { cacheTaskAnswer, taskAnswer } from './stat-answers.ts'
+import type { Tasks } from './tasks.ts'
+import { type Trigger, triggerError } from './trigger.ts'
+import type { World } from './world.ts'
+
+/** What the upload service needs. */
+export interface UploadServiceParts {
+  readonly world: World
+  readonly tasks: Tasks
+  readonly trigger: Trigger
+  readonly hostNews: HostNews
+  /** Fires when the peer closes: answers that have no end of their own end then. */
+  readonly closing: AbortSignal
+}
+
+interface PiecesRequest {
+  readonly taskId: string
+  readonly interestedPieceNumbers: readonly number[]
+}
+
+/**
+ * dfdaemon.v2 DfdaemonUpload: what other peers and the scheduler ask of this peer. Whoever can reach the port may call it, so nothing here writes to a path,
+ * overwrites or deletes.
+ */
+export function uploadRoutes(
+  begun: () => UploadServiceParts | undefined,
+): (router: ConnectRouter) => void {
+  const parts = (): UploadServiceParts => {
+    const found = begun()
+    if (found !== undefined) return found
+    throw new ConnectError('The peer is starting', Code.Unavailable)
+  }
+  const sync = (request: PiecesRequest, context: HandlerContext): AsyncGenerator<PieceTold> =>
+    syncPieces(parts(), request, context)
+  return (router) =>
+    router.service(DfdaemonUpload, {
+      syncPieces: sync,
+      syncPersistentPieces: sync,
+      syncPersistentCachePieces: sync,
+      syncHost: (_request, context) => syncHost(parts(), context),
+      downloadTask: ({ download }, context) => parts().trigger.download(download, context.signal),
+      downloadPersistentCacheTask: (request, context) =>
+        parts().trigger.replicate(request, context.signal),
+      updatePersistentCacheTask: async ({ taskId, persistent }) => {
+        await kept(parts().tasks, taskId).task.update({ persistent })
+        return create(EmptySchema)
+      },
+      statTask: async ({ taskId }, context) => {
+        const known = await parts().world.scheduler.statTask(taskId, context.signal)
+        if (known === undefined) throw notFound()
+        return taskAnswer(known)
+      },
+      statPersistentCacheTask: async ({ taskId }, context) => {
+        const known = await parts().world.scheduler.statPersistentCacheTask(taskId, context.signal)
+        if (known === undefined) throw notFound()
+        return cacheTaskAnswer(known)
+      },
+      statLocalTask: ({ taskId }) => {
+        const { task } = kept(parts().tasks, taskId)
+        const { geometry, record } = task
+        const finished = task.complete ? { finishedAt: timestampFromMs(task.usedAt) } : {}
+        return {
+          taskId,
+          pieceLength: BigInt(geometry.pieceLength),
+          contentLength: BigInt(geometry.contentLength),
+          createdAt: timestampFromMs(record.createdAt),
+          updatedAt: timestampFromMs(task.usedAt),
+          ...finished,
+        }
+      },
+      deleteTask: () => refuse('DeleteTask'),
+      deletePersistentTask: () => refuse('DeletePersistentTask'),
+      deletePersistentCacheTask: () => refuse('DeletePersistentCacheTask'),
+    })
+}
+
+/** One message of the three SyncPieces methods. */
+interface PieceTold {
+  number: number
+  offset: bigint
+  length: bigint
+  ip: string
+  tcpPort?: number
+}
+
+async function* syncHost(
+  parts: UploadServiceParts,
+  context: HandlerContext,
+): AsyncGenerator<Host, void, undefined> {
+  using scope = new Scope([parts.closing, context.signal])
+  yield* hostNews(parts.hostNews, scope.signal)
+}
+
+async function* syncPieces(
+  { world, tasks, closing }: UploadServiceParts,
+  request: PiecesRequest,
+  context: HandlerContext,
+): AsyncGenerator<PieceTold, void, undefined> {
+  const { taskId, interestedPieceNumbers: numbers } = request
+  if (numbers.length > pieceCountMax) {
+    throw new ConnectError('Too many piece numbers', Code.InvalidArgument)
+  }
+  const { task } = kept(tasks, taskId)
+  const wanted = context.requestHeader.get(validatorHeader)
+  const { validator } = task.record
+  if (wanted !== null && validator !== undefined && wanted !== validatorToken(validator)) {
+    throw new ConnectError('Another version of the content is kept here', Code.FailedPrecondition)
+  }
+  const { ip, tcpPort } = world.host
+  using scope = new Scope([closing, context.signal])
+  const news = pieceNews(task, numbers, tasks.ending(taskId), scope.signal)
+  for (;;) {
+    const next = await news.next()
+    if (next.done === true) {
+      if (next.value === 'dropped') throw new ConnectError('Task was dropped', Code.NotFound)
+      return
+    }
+    const { number, offset, length } = next.value
+    yield {
+      number,
+      offset: BigInt(offset),
+      length: BigInt(length),
+      ip,
+      ...(tcpPort === undefined ? {} : { tcpPort }),
+    }
+  }
+}
+
+function kept(tasks: Tasks, taskId: string): NonNullable<ReturnType<Tasks['find']>> {
+  const found = isTaskId(taskId) ? tasks.find(taskId) : undefined
+  if (found === undefined) throw notFound()
+  return found
+}
+
+function notFound(): ConnectError {
+  return new ConnectError('task not found', Code.NotFound)
+}
+
+function refuse(method: string): never {
+  throw triggerError(
+    new PeerError('NOT_PERMITTED', 'Not over the network', {
+      method,
+      reason: 'It needs mutual TLS',
+    }),
+  )
+}

@@ -1,0 +1,110 @@
+import { createReadStream } from 'node:fs'
+import { PeerError } from '../errors.ts'
+import { PersistentCacheTaskId } from '../hash/task-id.ts'
+import type { KeptTask } from '../storage/store.ts'
+import { describe } from '../util/settings.ts'
+import { Scope } from '../util/scope.ts'
+import { writeSettings } from './download-settings.ts'
+import type { TaskInfo, Writable, WriteOptions } from './options.ts'
+import { infoOf } from './seeding.ts'
+import type { World } from './world.ts'
+
+/** Bytes that are read from a file at a time. */
+const readBytes: number = 1024 * 1024
+
+/**
+ * Puts content into the network: into this peer's store first, then onto as many hosts as were asked for. The id is made of the content, so writing the same
+ * content again gives the same task.
+ *
+ * @throws TypeError, RangeError for options; PeerError FILE_NOT_FOUND, PERMISSION_DENIED, NO_SPACE, SCHEDULER_UNAVAILABLE, FOREIGN (the stream threw)
+ */
+export async function write(
+  world: World,
+  content: Writable,
+  options: WriteOptions | undefined,
+  lifetime: AbortSignal,
+): Promise<TaskInfo> {
+  const settings = writeSettings(options)
+  const chunks = chunksOf(content)
+  using scope = new Scope([lifetime, settings.signal])
+  const naming = new PersistentCacheTaskId(settings)
+  const spool = await world.store.spool()
+  let task: KeptTask
+  try {
+    for await (const chunk of foreign(chunks, scope.signal)) {
+      naming.update(chunk)
+      await spool.write(chunk)
+    }
+    task = await spool.finish(
+      {
+        id: naming.id(),
+        kind: 'persistentCache',
+        createdAt: world.clock.date(),
+        ttlMs: settings.ttlMs,
+        persistent: true,
+        ...(settings.tag === undefined ? {} : { tag: settings.tag }),
+        ...(settings.application === undefined ? {} : { application: settings.application }),
+        ...(settings.pieceLength === undefined ? {} : { pieceLength: settings.pieceLength }),
+      },
+      settings.pieceLength,
+    )
+  } finally {
+    await spool.discard()
+  }
+  await world.announcements.publish(task, settings.replicas, scope.signal)
+  return infoOf(task)
+}
+
+function chunksOf(content: Writable): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  if (content instanceof Uint8Array) return parts(content)
+  if (typeof content === 'string' || content instanceof URL) {
+    return createReadStream(content, { highWaterMark: readBytes })
+  }
+  if (typeof content === 'object' && content !== null && Symbol.asyncIterator in content) {
+    return content
+  }
+  throw new TypeError(
+    `A path, a Uint8Array or an async iterable is needed, got ${describe(content)}`,
+  )
+}
+
+function* parts(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.byteLength; at += readBytes) yield bytes.subarray(at, at + readBytes)
+}
+
+/** Chunks of the caller: checked, cut off when the write is cancelled, their failure named. */
+async function* foreign(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    for await (const chunk of chunks) {
+      signal.throwIfAborted()
+      if (!(chunk instanceof Uint8Array)) {
+        throw new TypeError(`The content must come as Uint8Array, got ${describe(chunk)}`)
+      }
+      yield chunk
+    }
+    signal.throwIfAborted()
+  } catch (error) {
+    signal.throwIfAborted()
+    throw readError(error)
+  }
+}
+
+function readError(error: unknown): unknown {
+  if (PeerError.is(error) || error instanceof TypeError) return error
+  const { code, path } = error as NodeJS.ErrnoException
+  if (typeof path === 'string' && code === 'ENOENT') {
+    return new PeerError('FILE_NOT_FOUND', 'There is no such file', { path }, { cause: error })
+  }
+  if (typeof path === 'string' && (code === 'EACCES' || code === 'EPERM')) {
+    return new PeerError('PERMISSION_DENIED', 'The file cannot be read', { path }, { cause: error })
+  }
+  return new PeerError(
+    'FOREIGN',
+    'The content could not be read',
+    { where: 'write', reason: error instanceof Error ? error.message : String(error) },
+    { cause: error },
+  )
+}

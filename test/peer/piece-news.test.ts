@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { pieceNews } from '../../src/peer/piece-news.ts'
+import { MemoryStore } from '../../src/storage/memory-store.ts'
+import type { KeptTask, Store } from '../../src/storage/store.ts'
+import { geometry } from '../../src/task/piece.ts'
+import { systemClock } from '../../src/util/clock.ts'
+import { deferred } from '../../src/util/deferred.ts'
+
+const never = new AbortController().signal
+const id = 'a'.repeat(64)
+
+async function threePieces(): Promise<{ store: Store; task: KeptTask }> {
+  const store = new MemoryStore({ bytesMax: 1 << 20, clock: systemClock })
+  const record = { id, kind: 'standard' as const, createdAt: 0 }
+  return { store, task: await store.create(record, geometry(30, 10)) }
+}
+
+async function keep(task: KeptTask, number: number): Promise<void> {
+  const slot = await task.slot(number, never)
+  assert.equal(slot.space()?.byteLength, 10)
+  slot.fill(10)
+  await task.commit(slot, { digest: await slot.finish(), parentId: '' })
+}
+
+test('pieceNews() tells what is here in the order of asking, then what comes, each once', async () => {
+  const { store, task } = await threePieces()
+  await keep(task, 1)
+  const news = pieceNews(task, [2, 1, 0], deferred<void>().promise, never)
+  assert.equal((await news.next()).value.number, 1)
+  const next = news.next()
+  await keep(task, 0)
+  assert.equal((await next).value.number, 0)
+  await keep(task, 2)
+  assert.deepEqual((await news.next()).value, { number: 2, offset: 20, length: 10 })
+  assert.deepEqual(await news.next(), { done: true, value: 'told' })
+  await store.close()
+})
+
+test('pieceNews() ends when the run ends, after telling what it kept last', async () => {
+  const { store, task } = await threePieces()
+  const run = deferred<void>()
+  const news = pieceNews(task, [0, 1, 2], run.promise, never)
+  const next = news.next()
+  await keep(task, 2)
+  run.resolve()
+  assert.equal((await next).value.number, 2)
+  assert.deepEqual(await news.next(), { done: true, value: 'ended' })
+  await store.close()
+})
+
+test('pieceNews() ends at once when nothing is coming, when the task is dropped, and when the child goes', async () => {
+  const { store, task } = await threePieces()
+  assert.equal((await pieceNews(task, [0], undefined, never).next()).value, 'ended')
+  const dropped = pieceNews(task, [0], deferred<void>().promise, never).next()
+  const controller = new AbortController()
+  const gone = pieceNews(task, [0], deferred<void>().promise, controller.signal).next()
+  controller.abort()
+  assert.equal((await gone).value, 'aborted')
+  await store.delete(id)
+  assert.equal((await dropped).value, 'dropped')
+  await store.close()
+})
+
+test('pieceNews() ignores numbers that the task does not have', async () => {
+  const { store, task } = await threePieces()
+  await keep(task, 0)
+  const news = pieceNews(task, [0, 3, 4_000_000_000], deferred<void>().promise, never)
+  assert.equal((await news.next()).value.number, 0)
+  assert.deepEqual(await news.next(), { done: true, value: 'told' })
+  await store.close()
+})
