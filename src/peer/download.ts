@@ -8,6 +8,7 @@ import { output } from '../task/output.ts'
 import type { Range } from '../task/piece.ts'
 import type { Progress } from '../task/progress.ts'
 
+import { deferred } from '../util/deferred.ts'
 import { flag, refuseUnknown, text } from '../util/settings.ts'
 import { Scope } from '../util/scope.ts'
 import type { DownloadSettings } from './download-settings.ts'
@@ -38,7 +39,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   readonly #tasks: Tasks
   readonly #settings: DownloadSettings
   readonly #scope: Scope
-  readonly #track: (work: Promise<unknown>) => void
+  readonly #track: <T>(work: Promise<T>) => Promise<T>
   #opened: Promise<Opened> | undefined
   #done: Promise<TaskInfo> | undefined
 
@@ -48,7 +49,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     tasks: Tasks,
     settings: DownloadSettings,
     lifetime: AbortSignal,
-    track: (work: Promise<unknown>) => void,
+    track: <T>(work: Promise<T>) => Promise<T>,
   ) {
     this.#world = world
     this.#tasks = tasks
@@ -74,6 +75,10 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     refuseUnknown('options', options, ['overwrite', 'writable'])
     const overwrite = flag('options.overwrite', options.overwrite ?? false)
     const writable = flag('options.writable', options.writable ?? false)
+    return this.#track(this.#toFile(path, overwrite, writable))
+  }
+
+  async #toFile(path: string, overwrite: boolean, writable: boolean): Promise<TaskInfo> {
     const { signal } = this.#scope
     signal.throwIfAborted()
     if (!overwrite) await refuseExisting(path)
@@ -100,7 +105,10 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
    */
   async bytes(options: { readonly shared?: boolean } = {}): Promise<Uint8Array> {
     refuseUnknown('options', options, ['shared'])
-    const shared = flag('options.shared', options.shared ?? false)
+    return this.#track(this.#bytes(flag('options.shared', options.shared ?? false)))
+  }
+
+  async #bytes(shared: boolean): Promise<Uint8Array> {
     const { into, range, store } = this.#settings
     // A range of memory would keep the whole content allocated: it goes through the store.
     const place: Place =
@@ -138,6 +146,16 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
 
   /** The content, or the wanted range of it, in order as it comes; the consumer sets the pace. A wrong digest shows at the end. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    const read = deferred<void>()
+    this.#track(read.promise)
+    try {
+      yield* this.#iterate()
+    } finally {
+      read.resolve()
+    }
+  }
+
+  async *#iterate(): AsyncGenerator<Uint8Array, void, undefined> {
     const opened = await this.#open({ is: 'store' })
     const release = opened.task.hold()
     let whole = false
