@@ -147,7 +147,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   /** The content, or the wanted range of it, in order as it comes; the consumer sets the pace. A wrong digest shows at the end. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     const read = deferred<void>()
-    this.#track(read.promise)
+    void this.#track(read.promise)
     try {
       yield* this.#iterate()
     } finally {
@@ -259,7 +259,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
       this.#done = this.#complete(place)
       // Whoever waits for it sees the failure; nobody may be waiting for `done` itself.
       this.#done.catch(() => undefined)
-      this.#track(this.#done)
+      void this.#track(this.#done)
     }
     return this.#done
   }

@@ -36,7 +36,7 @@ export async function spoolOrLearn(
       return { cut: geometry(length, spec.pieceLength) }
     }
     session.sourceStarted()
-    const task = await spool(world, spec, origin, stat, signal)
+    const task = await takeAll(world, spec, origin, stat, signal)
     await session.finish({ is: 'done', source: true })
     await world.announcements.announce(task)
     return { task }
@@ -98,7 +98,7 @@ async function learn(session: Session, signal: AbortSignal): Promise<number | un
   }
 }
 
-async function spool(
+async function takeAll(
   world: World,
   spec: TaskSpec,
   origin: Origin,
