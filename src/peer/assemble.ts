@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import os from 'node:os'
 import type { ConnectRouter } from '@connectrpc/connect'
 import { PeerError } from '../errors.ts'
@@ -122,6 +123,7 @@ async function build(
   }
   const tasks = new Tasks(world)
   const serving = new AbortController()
+  setMaxListeners(0, serving.signal)
   upload.begin({
     world,
     tasks,

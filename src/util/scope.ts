@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { type Clock, systemClock } from './clock.ts'
 
 /**
@@ -16,6 +17,8 @@ export class Scope implements Disposable {
   readonly #releases: (() => void)[] = []
 
   constructor(parents: readonly (AbortSignal | undefined)[], limit?: ScopeLimit) {
+    // As many operations may hang on it as there are; Node would print a warning about more than ten.
+    setMaxListeners(0, this.#controller.signal)
     for (const parent of parents) {
       if (parent === undefined) continue
       if (parent.aborted) {

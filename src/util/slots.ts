@@ -63,11 +63,12 @@ export class Slots {
 
   /** The place goes straight to the first in the queue: nobody can come in between. */
   #passOn(): void {
-    for (const call of this.#waiting) {
-      this.#waiting.delete(call)
-      call()
+    const [first] = this.#waiting
+    if (first === undefined) {
+      this.#taken--
       return
     }
-    this.#taken--
+    this.#waiting.delete(first)
+    first()
   }
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { setMaxListeners } from 'node:events'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { TokenBucket } from '../../src/util/rate.ts'
@@ -6,6 +7,7 @@ import { ManualClock } from '../transport/manual-clock.ts'
 import { turns } from '../transport/until.ts'
 
 const never = new AbortController().signal
+setMaxListeners(0, never)
 
 /** Takes in order; gives back the log of what went when. */
 function takeAll(
@@ -111,7 +113,7 @@ describe('TokenBucket.take()', () => {
         const bucket = new TokenBucket({ bytesPerSecond, clock, burstMs: 100 })
         const counts = parts.map((part) => Math.floor(part * bytesPerSecond))
         const log = takeAll(bucket, clock, counts)
-        do await Promise.resolve()
+        do await turns(1)
         while (clock.step())
         await turns(1)
         assert.equal(log.length, counts.length)

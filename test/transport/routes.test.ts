@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { describe, it, type TestContext } from 'node:test'
+import { PeerError } from '../../src/errors.ts'
+import type { Received, Slot } from '../../src/task/ports.ts'
+import { protocolBroken, refused, unreachable } from '../../src/transport/parent-errors.ts'
+import { Routes } from '../../src/transport/routes.ts'
+import type { Transport } from '../../src/transport/transport.ts'
+import { addressOf, never } from './pair.ts'
+import { taskId } from './piece-shelf.ts'
+import { PieceSlot } from './piece-slot.ts'
+
+const from = addressOf({ ip: '127.0.0.1', port: 1 })
+const asked = {
+  taskId,
+  kind: 'standard',
+  piece: { number: 0, offset: 0, length: 10 },
+} as const
+
+/** A transport that does one thing when it is asked to read. */
+function way(name: string, read: (slot: Slot) => Promise<Received>, reaches = true): Transport {
+  return {
+    name,
+    reaches: () => reaches,
+    read: (_from, _request, slot) => read(slot),
+    listen: () => Promise.resolve(undefined),
+    explain: () => undefined,
+    close: () => Promise.resolve(),
+    destroy: () => undefined,
+  }
+}
+
+const works = (digest: string) => (): Promise<Received> => Promise.resolve({ digest })
+const fails = (error: unknown) => async (): Promise<Received> => {
+  throw error
+}
+const broken = protocolBroken('parent-1', { what: 'tag', expected: 'a piece', actual: '9' })
+
+function fallbacks(test: TestContext): unknown[] {
+  const told: unknown[] = []
+  const note = (message: unknown): void => {
+    told.push(message)
+  }
+  subscribe('dragonfly-peer:transport:fallback', note)
+  test.after(() => unsubscribe('dragonfly-peer:transport:fallback', note))
+  return told
+}
+
+function readOver(transports: Transport[], slot = new PieceSlot(asked.piece)): Promise<Received> {
+  return new Routes(transports).read(from, asked, slot, never)
+}
+
+describe('Routes.read()', () => {
+  it('takes the first way that reaches the parent', async (test) => {
+    const told = fallbacks(test)
+    const got = await readOver([
+      way('no', works('no'), false),
+      way('a', works('a')),
+      way('b', works('b')),
+    ])
+    assert.deepEqual(got, { digest: 'a' })
+    assert.deepEqual(told, [])
+  })
+
+  for (const error of [unreachable('parent-1', 'ECONNRESET'), broken]) {
+    it(`takes the next one after ${error.code}, and tells of it`, async (test) => {
+      const told = fallbacks(test)
+      const got = await readOver([way('rdma', fails(error)), way('tcp', works('b'))])
+      assert.deepEqual(got, { digest: 'b' })
+      assert.deepEqual(told, [
+        { parent: 'parent-1', from: 'rdma', to: 'tcp', reason: error.message },
+      ])
+    })
+  }
+
+  it('gives up with the error of the last way', async () => {
+    const last = unreachable('parent-1', 'last')
+    await assert.rejects(readOver([way('a', fails(broken)), way('b', fails(last))]), last)
+  })
+
+  it('tries nothing else after a refusal, or an error that is none of the parent', async () => {
+    for (const error of [refused('parent-1', 'no'), new RangeError('bug')]) {
+      await assert.rejects(readOver([way('a', fails(error)), way('b', works('b'))]), error)
+    }
+  })
+
+  it('tries nothing else once bytes are in the slot', async () => {
+    const error = unreachable('parent-1', 'broke off')
+    const begins = (slot: Slot): Promise<Received> => {
+      slot.space()
+      slot.fill(1)
+      return Promise.reject(error)
+    }
+    await assert.rejects(readOver([way('a', begins), way('b', works('b'))]), error)
+  })
+
+  it('tries nothing else after it was aborted', async () => {
+    const abort = new AbortController()
+    const routes = new Routes([
+      way('a', () => {
+        abort.abort(broken)
+        return Promise.reject(broken)
+      }),
+      way('b', works('b')),
+    ])
+    await assert.rejects(routes.read(from, asked, new PieceSlot(asked.piece), abort.signal), broken)
+  })
+
+  it('says PARENT_UNREACHABLE when no way leads there', async () => {
+    assert.equal(new Routes([]).reaches(from), false)
+    assert.equal(new Routes([way('a', works('a'))]).reaches(from), true)
+    await assert.rejects(readOver([way('a', works('a'), false)]), (error) =>
+      PeerError.is(error, 'PARENT_UNREACHABLE'),
+    )
+  })
+})

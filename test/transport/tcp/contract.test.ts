@@ -1,0 +1,4 @@
+import { tcp } from '../../../src/transport/tcp/tcp.ts'
+import { testTransport } from '../../contract/transport.ts'
+
+testTransport('tcp', () => () => tcp())
