@@ -15,11 +15,15 @@ import type { OriginStat } from '../task/ports.ts'
 export interface Source {
   /** Scheme, or schemes, without the colon, in lower case. */
   readonly scheme: string | readonly string[]
-  /** What there is at the URL. May throw anything: what is not a `PeerError` is wrapped as FOREIGN. */
+  /**
+   * What there is at the URL. May throw anything: what is not a `PeerError` is wrapped as FOREIGN, and so is an answer that breaks the contract
+   * (`stat-check.ts` has the limits).
+   */
   stat(request: SourceRequest): Promise<OriginStat>
   /**
    * Content from `offset` on, `length` bytes or to its end, in order. A source whose `stat` says `ranges: false` is only ever asked from offset 0 to the end.
-   * A chunk is copied before the next one is asked for.
+   * A chunk is copied before the next one is asked for. More or fewer bytes than asked for end the read with ORIGIN_PROTOCOL; a chunk that goes too far is not
+   * delivered. When the consumer leaves early, `return()` of the iterator is called; when it cancels, also the signal fires, and nobody waits for the source.
    */
   read(request: SourceRead): AsyncIterable<Uint8Array>
   /** Frees connections. Called once when the peer closes. */

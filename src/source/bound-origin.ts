@@ -1,0 +1,140 @@
+import { isUint8Array } from 'node:util/types'
+import { PeerError } from '../errors.ts'
+import type { Origin, OriginStat } from '../task/ports.ts'
+import { abortable } from '../util/scope.ts'
+import { describe } from '../util/settings.ts'
+import { redactText, redactUrl } from './redact.ts'
+import type { Source, SourceRequest } from './source.ts'
+import { checkedStat } from './stat-check.ts'
+
+/**
+ * A source with URL and headers bound in. Sources are foreign code: what they return is checked, what they throw is wrapped, and cancelling does not depend
+ * on their looking at the signal.
+ */
+export class BoundOrigin implements Origin {
+  readonly #source: Source
+  readonly #scheme: string
+  readonly #url: URL
+  readonly #headers: Readonly<Record<string, string>>
+
+  constructor(source: Source, scheme: string, url: URL, headers: Readonly<Record<string, string>>) {
+    this.#source = source
+    this.#scheme = scheme
+    this.#url = url
+    this.#headers = headers
+  }
+
+  async stat(signal: AbortSignal): Promise<OriginStat> {
+    signal.throwIfAborted()
+    try {
+      return checkedStat(await abortable(this.#source.stat(this.#request(signal)), signal))
+    } catch (error) {
+      throw this.#wrapped(error, 'stat', signal)
+    }
+  }
+
+  async *read(
+    part: { readonly offset: number; readonly length?: number; readonly validator?: string },
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    checkPart(part)
+    signal.throwIfAborted()
+    const { length } = part
+    if (length === 0) return
+    const chunks = this.#begin({ ...this.#request(signal), ...part }, signal)
+    let received = 0
+    let ended = false
+    try {
+      for (;;) {
+        const next = await this.#next(chunks, signal)
+        if (next.done === true) break
+        const chunk = this.#checkedChunk(next.value)
+        received += chunk.length
+        if (length !== undefined && received > length) throw this.#wrongLength(length, received)
+        if (chunk.length > 0) yield chunk
+      }
+      ended = true
+    } finally {
+      if (!ended) await letGo(chunks, signal)
+    }
+    if (length !== undefined && received < length) throw this.#wrongLength(length, received)
+  }
+
+  #request(signal: AbortSignal): SourceRequest {
+    // A copy of the URL for each call: it is mutable, and a source is free to take it apart.
+    return { url: new URL(this.#url.href), headers: this.#headers, signal }
+  }
+
+  #begin(
+    request: Parameters<Source['read']>[0],
+    signal: AbortSignal,
+  ): AsyncIterator<unknown, unknown> {
+    try {
+      return this.#source.read(request)[Symbol.asyncIterator]()
+    } catch (error) {
+      throw this.#wrapped(error, 'read', signal)
+    }
+  }
+
+  async #next(
+    chunks: AsyncIterator<unknown, unknown>,
+    signal: AbortSignal,
+  ): Promise<IteratorResult<unknown, unknown>> {
+    // Before the source is asked: a promise that nobody waits for would end the process when it fails.
+    signal.throwIfAborted()
+    try {
+      return await abortable(chunks.next(), signal)
+    } catch (error) {
+      throw this.#wrapped(error, 'read', signal)
+    }
+  }
+
+  #checkedChunk(value: unknown): Uint8Array {
+    if (isUint8Array(value)) return value
+    throw this.#foreign('read', `must yield Uint8Array, got ${describe(value)}`)
+  }
+
+  #wrongLength(expected: number, actual: number): PeerError {
+    const details = {
+      url: redactUrl(this.#url),
+      expected: `${expected} bytes`,
+      actual: actual > expected ? `${actual} bytes or more` : `${actual} bytes`,
+    }
+    const message = `The origin should have sent ${details.expected}, sent ${details.actual}`
+    return new PeerError('ORIGIN_PROTOCOL', message, details)
+  }
+
+  /** What a source threw, as it goes on. Cancelling wins, whatever the source made of it. */
+  #wrapped(error: unknown, method: 'stat' | 'read', signal: AbortSignal): unknown {
+    if (signal.aborted) return signal.reason
+    if (PeerError.is(error)) return error
+    const told = error instanceof Error ? `${error.name}: ${error.message}` : describe(error)
+    return this.#foreign(method, told, error)
+  }
+
+  #foreign(method: 'stat' | 'read', text: string, cause?: unknown): PeerError<'FOREIGN'> {
+    const where = `source ${this.#scheme} ${method}`
+    const reason = redactText(text, { url: this.#url, headers: this.#headers })
+    return new PeerError(
+      'FOREIGN',
+      `The source for ${this.#scheme} failed in ${method}: ${reason}`,
+      { where, reason },
+      cause === undefined ? undefined : { cause },
+    )
+  }
+}
+
+/** Ends an iteration early, and waits for it unless cancelled: a source that hangs in a read would hang here too. */
+async function letGo(chunks: AsyncIterator<unknown, unknown>, signal: AbortSignal): Promise<void> {
+  const ending = async (): Promise<unknown> => chunks.return?.()
+  // Why the reading ends is known already; what a source throws while it is let go of changes nothing.
+  const ended = ending().catch(() => undefined)
+  if (!signal.aborted) await abortable(ended, signal)
+}
+
+function checkPart(part: { readonly offset: number; readonly length?: number }): void {
+  for (const [name, value] of Object.entries({ offset: part.offset, length: part.length ?? 0 })) {
+    if (Number.isSafeInteger(value) && value >= 0) continue
+    throw new RangeError(`${name} must be a whole number of bytes, got ${describe(value)}`)
+  }
+}
