@@ -8,13 +8,22 @@ export interface Clock {
   after(delayMs: number, call: () => void): () => void
 }
 
+/** Longest delay that a timer of Node holds; a longer one would fire at once. */
+const timerMsMax = 2 ** 31 - 1
+
 /** The clock of the machine. Its timers never keep the process alive. */
 export const systemClock: Clock = Object.freeze({
   now: () => performance.now(),
   date: () => Date.now(),
   after(delayMs: number, call: () => void) {
-    const timer = setTimeout(call, delayMs)
-    timer.unref()
+    const end = performance.now() + delayMs
+    let timer: NodeJS.Timeout
+    const wait = (): void => {
+      const left = end - performance.now()
+      timer = setTimeout(left > timerMsMax ? wait : call, Math.min(left, timerMsMax))
+      timer.unref()
+    }
+    wait()
     return () => clearTimeout(timer)
   },
 })

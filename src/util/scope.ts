@@ -17,8 +17,7 @@ export class Scope implements Disposable {
   readonly #releases: (() => void)[] = []
 
   constructor(parents: readonly (AbortSignal | undefined)[], limit?: ScopeLimit) {
-    // As many operations may hang on it as there are; Node would print a warning about more than ten.
-    setMaxListeners(0, this.#controller.signal)
+    allowListeners(this.#controller.signal)
     for (const parent of parents) {
       if (parent === undefined) continue
       if (parent.aborted) {
@@ -26,6 +25,7 @@ export class Scope implements Disposable {
         return
       }
       const follow = (): void => this.abort(parent.reason)
+      allowListeners(parent)
       parent.addEventListener('abort', follow, { once: true })
       this.#releases.push(() => parent.removeEventListener('abort', follow))
     }
@@ -67,10 +67,13 @@ export interface ScopeLimit {
 
 /** Rejects with the signal's reason when it fires before the promise settles; the promise itself goes on and its late failure is ignored. */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Nobody waits for it any more once the signal has fired.
+  promise.catch(() => undefined)
   signal.throwIfAborted()
   let release = (): void => undefined
   const aborted = new Promise<never>((_, reject) => {
     const fail = (): void => reject(signal.reason)
+    allowListeners(signal)
     signal.addEventListener('abort', fail, { once: true })
     release = () => signal.removeEventListener('abort', fail)
   })
@@ -79,4 +82,12 @@ export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Pr
   } finally {
     release()
   }
+}
+
+/**
+ * As many operations may hang on a signal as there are. Each lets go when it ends, so a warning of Node, which prints one from the eleventh listener on,
+ * would be wrong.
+ */
+export function allowListeners(signal: AbortSignal): void {
+  setMaxListeners(0, signal)
 }
