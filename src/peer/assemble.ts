@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import os from 'node:os'
 import type { ConnectRouter } from '@connectrpc/connect'
 import { PeerError } from '../errors.ts'
@@ -123,7 +122,6 @@ async function build(
   }
   const tasks = new Tasks(world)
   const serving = new AbortController()
-  setMaxListeners(0, serving.signal)
   upload.begin({
     world,
     tasks,

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import { PeerError } from '../errors.ts'
 import { assemble, type Assembly } from './assemble.ts'
 import { Download } from './download.ts'
@@ -53,8 +52,6 @@ export class Peer implements AsyncDisposable {
   static async start(options: PeerOptions = {}): Promise<Peer> {
     const parsed = settings(options)
     const lifetime = new AbortController()
-    // Everything that runs follows it; Node would print a warning about more than ten.
-    setMaxListeners(0, lifetime.signal)
     return new Peer(await assemble(parsed, lifetime.signal), lifetime)
   }
 
