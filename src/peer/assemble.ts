@@ -3,6 +3,7 @@ import type { ConnectRouter } from '@connectrpc/connect'
 import { PeerError } from '../errors.ts'
 import { hostId, peerId } from '../hash/host-id.ts'
 import { localChannel } from '../rpc/channel.ts'
+import type { HostFigures } from '../rpc/convert-host.ts'
 import { Health as HealthService } from '../rpc/gen/grpc/health/v1/health_pb.ts'
 import { Health } from '../rpc/health.ts'
 import { serveRpc } from '../rpc/server.ts'
@@ -86,10 +87,11 @@ async function build(
   channels.register(address, localChannel(upload.routes))
 
   const scheduling = await openScheduling(settings, { ...addresses, channels, clock, closing })
+  const figures = (): HostFigures => hostFigures(host, settings, dir ?? '.')
   const scheduler = new SchedulerClient({
     addresses: scheduling.addresses,
     open: scheduling.open,
-    host: () => hostFigures(host, settings, dir ?? '.'),
+    host: figures,
     onFound: () => announcements.all(),
     clock,
   })
@@ -137,6 +139,7 @@ async function build(
     serving.abort(new PeerError('CLOSED', 'The peer is closing', { what: 'peer' }))
     await leave(scheduler)
   })
+  await scheduling.find(scheduler, figures, lifetime)
   await join(scheduler, lifetime)
   return {
     world,
@@ -149,7 +152,7 @@ async function build(
       stores: stores.map((each) => ({ name: each.name, ...each.usage() })),
       transports: transports.map((each) => ({ name: each.name, state: each.explain() })),
       scheduler: scheduler.explain(),
-      ...(scheduling.explain === undefined ? {} : { embedded: scheduling.explain() }),
+      scheduling: scheduling.explain(),
     }),
     close: (timeoutMs) => closing.run(timeoutMs),
   }

@@ -2,21 +2,19 @@ import { constants } from 'node:buffer'
 import { access } from 'node:fs/promises'
 import { ReadableStream } from 'node:stream/web'
 import { PeerError } from '../errors.ts'
-import { publish } from '../hooks.ts'
 
 import { output } from '../task/output.ts'
 import type { Range } from '../task/piece.ts'
-import type { Progress } from '../task/progress.ts'
 
 import { deferred } from '../util/deferred.ts'
 import { flag, refuseUnknown, text } from '../util/settings.ts'
 import { Scope } from '../util/scope.ts'
 import type { DownloadSettings } from './download-settings.ts'
-import type { DownloadProgress, TaskInfo } from './options.ts'
+import { allLocal, report, shown } from './download-progress.ts'
+import type { TaskInfo } from './options.ts'
 import { outputRange } from './output-range.ts'
 import type { Opened, Place, Tasks } from './tasks.ts'
 import { checkDigest } from './whole-digest.ts'
-import type { World } from './world.ts'
 
 /** How a download is put into a file. */
 export interface ToFileOptions {
@@ -35,7 +33,6 @@ export interface ToFileOptions {
  * Everything rejects with a `PeerError`, or with `signal.reason` once the download is cancelled.
  */
 export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
-  readonly #world: World
   readonly #tasks: Tasks
   readonly #settings: DownloadSettings
   readonly #scope: Scope
@@ -45,13 +42,11 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
 
   /** @internal */
   constructor(
-    world: World,
     tasks: Tasks,
     settings: DownloadSettings,
     lifetime: AbortSignal,
     track: <T>(work: Promise<T>) => Promise<T>,
   ) {
-    this.#world = world
     this.#tasks = tasks
     this.#settings = settings
     this.#scope = new Scope([lifetime, settings.signal])
@@ -234,7 +229,6 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     const place: Place = store === 'disk' ? { is: 'store' } : asked.is === 'memory' ? asked : kept
     const { signal } = this.#scope
     signal.throwIfAborted()
-    publish('dragonfly-peer:task:started', () => ({ task: spec.id }))
     const opened = await this.#tasks.open(
       { spec, lookup, range, backToSource, needBackToSource: false, place, concurrency },
       signal,
@@ -265,9 +259,8 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   }
 
   async #complete(place: Place): Promise<TaskInfo> {
-    const begun = this.#world.clock.now()
     const { signal } = this.#scope
-    const { spec: asked, range } = this.#settings
+    const { range, onProgress } = this.#settings
     try {
       const opened = await this.#open(place)
       const { spec, task, share } = opened
@@ -287,13 +280,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
         share === undefined
           ? { source: 0, peers: 0, local: wanted }
           : shown(spec.id, share.progress()).traffic
-      publish('dragonfly-peer:task:finished', () => ({
-        task: spec.id,
-        contentLength: task.geometry.contentLength,
-        sourceBytes: traffic.source,
-        peerBytes: traffic.peers,
-        tookMs: this.#world.clock.now() - begun,
-      }))
+      if (share === undefined) report(onProgress, allLocal(opened, wanted))
       return {
         id: spec.id,
         kind: spec.kind,
@@ -303,31 +290,9 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
         traffic,
         ...(spec.digest === undefined ? {} : { digest: spec.digest }),
       }
-    } catch (error) {
-      publish('dragonfly-peer:task:failed', () => ({
-        task: asked.id,
-        code: PeerError.is(error) ? error.code : 'ABORTED',
-      }))
-      throw error
     } finally {
       this.#scope[Symbol.dispose]()
     }
-  }
-}
-
-/** The engine's counts in the words of the public face. */
-function shown(task: string, progress: Progress): DownloadProgress {
-  return {
-    task,
-    bytes: progress.bytesKept,
-    bytesTotal: progress.bytesTotal,
-    pieces: progress.piecesKept,
-    piecesTotal: progress.piecesTotal,
-    traffic: {
-      source: progress.sourceBytes,
-      peers: progress.peerBytes,
-      local: progress.localBytes,
-    },
   }
 }
 

@@ -79,8 +79,8 @@ export class Peer implements AsyncDisposable {
   download(target: Target, options: DownloadOptions = {}): Download {
     this.#refuseClosed()
     const parsed = downloadSettings(target, options)
-    const { world, tasks } = this.#assembly
-    return new Download(world, tasks, parsed, this.#lifetime.signal, (work) => this.#track(work))
+    const { tasks } = this.#assembly
+    return new Download(tasks, parsed, this.#lifetime.signal, (work) => this.#track(work))
   }
 
   /** Publishes a file of this disk as the content of a URL, without a copy. See {@link Seeding}. */

@@ -1,8 +1,12 @@
 import type { ConnectRouter } from '@connectrpc/connect'
+import { PeerError } from '../errors.ts'
 import { type Channel, localChannel, openChannel } from '../rpc/channel.ts'
+import type { HostFigures } from '../rpc/convert-host.ts'
 import { Health as HealthService } from '../rpc/gen/grpc/health/v1/health_pb.ts'
 import { Health } from '../rpc/health.ts'
 import { serveRpc } from '../rpc/server.ts'
+import type { SchedulerClient } from '../scheduler/client.ts'
+import { Discovery, type SchedulerSource } from '../scheduler/discovery.ts'
 import { EmbeddedScheduler } from '../scheduler/embedded/scheduler.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Closing } from './closing.ts'
@@ -13,12 +17,15 @@ import type { Settings } from './settings.ts'
 
 /** How the schedulers of a peer are reached. */
 export interface Scheduling {
+  /** The ones that are known from the start. */
   readonly addresses: readonly string[]
   readonly open: (address: string) => Channel
   /** By which other peers join. */
   readonly address: string
-  /** State of the embedded scheduler, if there is one. */
-  readonly explain: (() => unknown) | undefined
+  /** Finds the schedulers that are not known yet, and keeps looking. Never throws: who is not found now is found later. */
+  find(scheduler: SchedulerClient, host: () => HostFigures, lifetime: AbortSignal): Promise<void>
+  /** State of the embedded scheduler, or of the search. */
+  explain(): unknown
 }
 
 /** What the scheduling stands on. */
@@ -38,18 +45,35 @@ export async function openScheduling(
     case 'embedded':
       return embed(settings, parts)
     case 'addresses':
-      return named(scheduler.addresses)
+      return search(scheduler, scheduler.addresses[0] ?? '', parts)
     case 'manager':
-      return named([scheduler.address])
+      return search(scheduler, scheduler.address, parts)
   }
 }
 
-function named(addresses: readonly string[]): Scheduling {
+function search(
+  source: SchedulerSource,
+  address: string,
+  { closing, clock }: SchedulingParts,
+): Scheduling {
+  const open = (to: string): Channel => openChannel({ address: to })
+  let discovery: Discovery | undefined
   return {
-    addresses,
-    open: (address) => openChannel({ address }),
-    address: addresses[0] ?? '',
-    explain: undefined,
+    addresses: [],
+    open,
+    address,
+    async find(scheduler, host, lifetime) {
+      const onChange = (addresses: readonly string[]): void => scheduler.setAddresses(addresses)
+      const found = new Discovery({ source, open, host, onChange, clock })
+      closing.add(async () => found.close())
+      discovery = found
+      try {
+        scheduler.setAddresses(await found.start(lifetime))
+      } catch (error) {
+        if (!PeerError.is(error, 'SCHEDULER_UNAVAILABLE')) throw error
+      }
+    },
+    explain: () => discovery?.explain(),
   }
 }
 
@@ -73,6 +97,7 @@ async function embed(settings: Settings, parts: SchedulingParts): Promise<Schedu
     addresses: [address],
     open: () => localChannel(routes),
     address,
+    find: async () => undefined,
     explain: () => embedded.explain(),
   }
 }

@@ -8,7 +8,6 @@ import { test } from 'node:test'
 import { Code, ConnectError, createClient } from '@connectrpc/connect'
 
 import { addressText } from '../../src/rpc/address.ts'
-import { backendError } from '../../src/rpc/backend-detail.ts'
 import {
   type Channel,
   type ChannelOptions,
@@ -364,44 +363,4 @@ test('openChannel() refuses messages over its bound, before they are there', asy
     for await (const _ of client.announcePeer(announcements(['big']))) continue
   }, fails('exhausted'))
   await assert.rejects(client.deleteHost({ hostId: 'x'.repeat(2000) }), fails('exhausted'))
-})
-
-test('openChannel() keeps the status of a call whose details are JSON', async (t) => {
-  leaks(t)
-  const detail = { message: 'No such file', header: { server: 'origin' }, statusCode: 404 }
-  const server = await serveRpc({
-    host: '127.0.0.1',
-    port: 0,
-    routes: (router) => {
-      router.service(DfdaemonUpload, {
-        async *downloadTask() {
-          throw backendError(detail)
-        },
-        statTask() {
-          throw backendError({ message: 'Unreachable', header: {} })
-        },
-      })
-    },
-  })
-  cleanup(t, () => server.close())
-  const channel = connectTo(t, { address: addressText(server.address) })
-  const client = createClient(DfdaemonUpload, channel)
-  await assert.rejects(
-    async () => {
-      for await (const _ of client.downloadTask({})) continue
-    },
-    (error) => {
-      const { is, reason, backend } = rpcError(error)
-      assert.deepEqual(
-        { is, reason, backend },
-        { is: 'internal', reason: detail.message, backend: detail },
-      )
-      return true
-    },
-  )
-  await assert.rejects(client.statTask({}), (error) => {
-    const { backend } = rpcError(error)
-    assert.deepEqual(backend, { message: 'Unreachable', header: {} })
-    return true
-  })
 })
