@@ -14,15 +14,17 @@ export interface Store extends Shelf {
   /** All tasks, in no order. */
   list(): KeptTask[]
   /**
-   * Makes room for a task. A task that is there already with the same geometry is given back as it is, with the new record.
+   * Makes room for a task. A task that is there already with the same geometry is given back as it is, with the new record (what that leaves out stays).
+   * Until it is held, filled or read, collection may drop it again: hold it before the next `await`.
    *
-   * @throws PeerError NO_SPACE, STORE_FAILED, CLOSED; RangeError when it is there with another geometry
+   * @throws PeerError NO_SPACE, TOO_LARGE (memory store), STORE_FAILED, CLOSED; RangeError when it is there with another geometry
    */
   create(record: TaskRecord, geometry: Geometry, options?: CreateOptions): Promise<KeptTask>
-  /** Takes content of unknown length or unknown identity, in order. @throws PeerError NO_SPACE, STORE_FAILED, CLOSED */
+  /** Takes content of unknown length or unknown identity, in order. @throws PeerError LIMIT_REACHED, NO_SPACE, STORE_FAILED, CLOSED */
   spool(): Promise<Spool>
   /**
    * Keeps a file that lies elsewhere on this machine, without a copy: its pieces are digested now, and it is watched for change from then on.
+   * A task of that id with exactly this content is given back as it is, with the new record; one with other content is replaced, since the file is newer.
    * The disk store alone can; the memory store throws `TypeError`.
    *
    * @throws PeerError FILE_NOT_FOUND, PERMISSION_DENIED, FILE_CHANGED (while it was read), STORE_FAILED, CLOSED
@@ -33,7 +35,7 @@ export interface Store extends Shelf {
     pieceLength: number,
     signal: AbortSignal,
   ): Promise<KeptTask>
-  /** Forgets the task and frees its bytes (never an adopted file or an output). Readers that have a piece open finish first. False when it was not there. */
+  /** Forgets the task and frees its bytes (never an adopted file or an output). Readers that have a piece open can read it to the end. False when it was not there. */
   delete(id: string): Promise<boolean>
   /** Bytes and tasks kept now, and the limit. */
   usage(): StoreUsage
@@ -57,7 +59,7 @@ export interface TaskRecord {
   readonly headers?: Readonly<Record<string, string>>
   /** Digest of the whole content in string form, when it was checked. */
   readonly digest?: string
-  /** Kept until its time to live is over, whatever the usage. */
+  /** Kept until its time to live is over, whatever the usage. @defaultValue what `kinds` says of the kind */
   readonly persistent?: boolean
   /** Milliseconds from `createdAt`; for ever (or the store's default) without. */
   readonly ttlMs?: number
@@ -75,7 +77,10 @@ export interface KeptTask extends Sink {
   readonly complete: boolean
   /** Wall-clock milliseconds of the last read, write or output. */
   readonly usedAt: number
-  /** Bytes of the whole content when it lies in one piece of memory: shared, read only. */
+  /**
+   * Bytes of the whole content when it lies in one piece of memory: shared, read only. Whoever asks could write to it all the same, so from then on each piece
+   * is summed up again before it is handed on: read it only to hand it to the application.
+   */
   readonly memory: Uint8Array | undefined
   /** Changes what is known about the task; what is left out stays. */
   update(change: Partial<Omit<TaskRecord, 'id' | 'kind' | 'createdAt'>>): Promise<void>
@@ -87,8 +92,11 @@ export interface KeptTask extends Sink {
   hold(): () => void
   /**
    * Puts the complete content at a path: hard link, else reflink, else copy. Nothing half-written ever stands there. The folder must exist.
+   * A hard link is read-only (0444) and shares its bytes with the store and with other outputs of the task; a copy has the mode of a new file.
+   * STORE_CORRUPT and FILE_CHANGED mean that pieces were dropped: fetch what is missing and call again.
    *
-   * @throws PeerError OUTPUT_EXISTS, PERMISSION_DENIED, NO_SPACE, FILE_NOT_FOUND (no such folder), STORE_FAILED, STORE_CORRUPT
+   * @throws PeerError OUTPUT_EXISTS, PERMISSION_DENIED, NO_SPACE, FILE_NOT_FOUND (no such folder), STORE_FAILED, STORE_CORRUPT, FILE_CHANGED, TASK_NOT_FOUND;
+   * RangeError when the task is not complete and nothing of it was dropped
    */
   output(path: string, options: OutputOptions): Promise<OutputWay>
 }
@@ -99,7 +107,24 @@ export interface CreateOptions {
   readonly memory?: Uint8Array
   /** Memory store only: memory that is made can be seen by worker threads. */
   readonly shared?: boolean
+  /**
+   * Memory store only: once the task is complete and no hold is open, the store does not keep the memory alive. It serves it as long as somebody else
+   * does, usually the application that got it from `memory`, and forgets the task when the memory is collected. Such a task takes none of the store's bytes.
+   *
+   * @defaultValue `false`
+   */
+  readonly weak?: boolean
+  /**
+   * Disk store only: bytes that will be fetched, if that is less than the whole content. Room for them is set aside until the task is complete or its last
+   * hold is gone; a slot for more asks for more room then, and may get NO_SPACE. A memory store takes room for the whole content in any case.
+   *
+   * @defaultValue the content length
+   */
+  readonly bytesWanted?: number
 }
+
+/** Which piece `Shelf.open()` is asked for. */
+export type PieceWanted = Parameters<Shelf['open']>[0]
 
 /** How an output is made. */
 export interface OutputOptions {
@@ -117,7 +142,7 @@ export type OutputWay = 'link' | 'reflink' | 'copy'
 export interface Spool {
   /** Bytes taken so far. */
   readonly length: number
-  /** Takes a copy of the chunk; waits while the disk is behind. @throws PeerError NO_SPACE, STORE_FAILED */
+  /** Takes a copy of the chunk, which may be used again when the promise resolves; waits while the disk is behind. @throws PeerError NO_SPACE, STORE_FAILED, CLOSED */
   write(chunk: Uint8Array): Promise<void>
   /** The content is whole: it becomes a complete task. The rule decides the piece length when it is left out. An existing complete task of the id is kept instead. */
   finish(record: TaskRecord, pieceLength?: number): Promise<KeptTask>

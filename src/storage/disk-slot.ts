@@ -1,0 +1,136 @@
+import type { Xxh64 } from '../hash/xxhash.ts'
+import type { Piece } from '../task/piece.ts'
+import { type Deferred, deferred } from '../util/deferred.ts'
+import type { Lease } from './descriptors.ts'
+import { FillSlot, PieceSum, released } from './fill-slot.ts'
+import type { SlabPool } from './slabs.ts'
+
+/** Most slabs of one slot: one being filled and two on their way, so that neither the reader nor the disk waits for the other. */
+const slotSlabsMax = 3
+
+/** What a slot holds until its end. */
+export interface DiskSlotParts {
+  readonly xxh64: Xxh64
+  readonly pool: SlabPool
+  /** Taken from the pool for this slot. */
+  readonly slab: Uint8Array
+  readonly lease: Lease
+  /** Called when nothing of the slot is on its way to the disk any more. */
+  readonly onEnd: () => void
+}
+
+/**
+ * A slot that leads to a file. A full slab is digested already and goes to the thread pool as one positioned write; the next one is filled meanwhile.
+ *
+ * A slot never waits for a slab of the pool. It is born with one; that one, written, is filled again. More are taken only when they lie free and
+ * nobody waits, and are given back with each write. So each slot goes on by itself, whatever the others do, and memory is bounded by the pool.
+ */
+export class DiskSlot extends FillSlot {
+  readonly #parts: DiskSlotParts
+  /** Being filled: bytes up to `at` hold content, bytes up to `digested` are in the sum. */
+  #current: Uint8Array | undefined
+  #at = 0
+  #digested = 0
+  /** Empty, to be filled next. */
+  #spare: Uint8Array | undefined
+  /** Slabs on their way to the disk. */
+  #writing = 0
+  /** Bytes of the piece that were sent on their way. */
+  #sent = 0
+  #failure: { readonly error: unknown } | undefined
+  #change: Deferred<void> | undefined
+
+  constructor(task: object, piece: Piece, parts: DiskSlotParts) {
+    super(task, piece, new PieceSum(parts.xxh64))
+    this.#parts = parts
+    this.#spare = parts.slab
+  }
+
+  async drained(): Promise<void> {
+    for (;;) {
+      if (this.#failure !== undefined) throw this.#failure.error
+      if (this.released) throw released()
+      if (this.space() !== undefined) return
+      this.#change ??= deferred()
+      await this.#change.promise
+    }
+  }
+
+  protected memory(missing: number): Uint8Array | undefined {
+    if (this.#failure !== undefined) return undefined
+    this.#current ??= this.#nextSlab()
+    return this.#current?.subarray(this.#at, this.#at + missing)
+  }
+
+  protected took(count: number): void {
+    const slab = this.#current
+    if (slab === undefined) return
+    this.#at += count
+    const whole = this.#at === slab.length || this.filled === this.piece.length
+    this.#digested = this.digest(slab, this.#digested, this.#at, whole)
+    if (whole) this.#send(slab)
+  }
+
+  protected async settled(): Promise<void> {
+    while (this.#writing > 0 && this.#failure === undefined) {
+      this.#change ??= deferred()
+      await this.#change.promise
+    }
+    if (this.#failure !== undefined) throw this.#failure.error
+    if (this.released) throw released()
+  }
+
+  protected freed(): void {
+    for (const slab of [this.#current, this.#spare]) {
+      if (slab !== undefined) this.#parts.pool.give(slab)
+    }
+    this.#current = undefined
+    this.#spare = undefined
+    this.#changed()
+    if (this.#writing === 0) this.#end()
+  }
+
+  #nextSlab(): Uint8Array | undefined {
+    const spare = this.#spare
+    this.#spare = undefined
+    if (spare !== undefined || this.#writing >= slotSlabsMax) return spare
+    return this.#parts.pool.tryTake()
+  }
+
+  #send(slab: Uint8Array): void {
+    const position = this.piece.offset + this.#sent
+    const bytes = slab.subarray(0, this.#at)
+    this.#current = undefined
+    this.#sent += this.#at
+    this.#at = 0
+    this.#digested = 0
+    this.#writing++
+    this.#parts.lease.file.write(bytes, position).then(
+      () => this.#written(slab),
+      (error: unknown) => {
+        this.#failure ??= { error }
+        this.#written(slab)
+      },
+    )
+  }
+
+  #written(slab: Uint8Array): void {
+    this.#writing--
+    const wanted = !this.released && this.#sent < this.piece.length && this.#failure === undefined
+    if (wanted && this.#current === undefined && this.#spare === undefined) this.#spare = slab
+    else this.#parts.pool.give(slab)
+    this.#changed()
+    if (this.released && this.#writing === 0) this.#end()
+  }
+
+  /** Only now may another slot write to the same place. */
+  #end(): void {
+    this.#parts.lease.release()
+    this.#parts.onEnd()
+  }
+
+  #changed(): void {
+    this.#change?.resolve()
+    this.#change = undefined
+  }
+}
