@@ -9,8 +9,11 @@ export const pieceCountMax: number = 1 << 20
 
 /** One piece of a task: where it lies in the content. Both figures are bytes. */
 export interface Piece {
+  /** From 0 on. */
   readonly number: number
+  /** Where it begins in the content. */
   readonly offset: number
+  /** How long it is; above 0. */
   readonly length: number
 }
 

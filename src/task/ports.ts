@@ -31,24 +31,31 @@ export interface TaskSpec {
 export interface Parent {
   /** Peer id: unique for (host, task, download). The key in every table of parents. */
   readonly id: string
+  /** Id of its host: two peers of one host never exchange pieces. */
   readonly hostId: string
   /** A literal address. */
   readonly ip: string
   /** Port of its gRPC upload service. */
   readonly port: number
+  /** Whether its host is a seed peer. */
   readonly seed: boolean
 }
 
 /** Where a parent serves pieces; learnt from its SyncPieces answers. */
 export interface PieceEndpoint {
+  /** A literal address. */
   readonly ip: string
+  /** Port for Vortex over TCP, if it has one. */
   readonly tcpPort?: number
+  /** Port for Vortex over QUIC, if it has one. */
   readonly quicPort?: number
 }
 
 /** A parent together with where it serves pieces. */
 export interface ParentAddress {
+  /** Who it is. */
   readonly parent: Parent
+  /** Where it serves pieces. */
   readonly endpoint: PieceEndpoint
 }
 
@@ -84,6 +91,7 @@ export interface Feed {
  * Bytes arrive in order. Digests are computed as bytes are filled.
  */
 export interface Slot {
+  /** The piece that is being read. */
   readonly piece: Piece
   /** Bytes filled so far. */
   readonly filled: number
@@ -122,8 +130,11 @@ export interface Sink {
 
 /** What is asked of a parent over a transport. */
 export interface PieceRequest {
+  /** Id of the task, 64 hex digits. */
   readonly taskId: string
+  /** Kind of the task: it decides the tags of the wire. */
   readonly kind: TaskKind
+  /** The piece, with the offset and length that the answer must have. */
   readonly piece: Piece
 }
 
@@ -265,6 +276,7 @@ export interface Shelf {
 
 /** A kept piece, open for reading. While it is open it is not dropped. */
 export interface OpenPiece {
+  /** Which piece it is. */
   readonly piece: Piece
   /** In string form; empty if unknown. */
   readonly digest: string

@@ -1,0 +1,252 @@
+import PQueue from 'p-queue'
+import { PeerError } from '../errors.ts'
+import type { Clock } from '../util/clock.ts'
+import { Scope } from '../util/scope.ts'
+import { type OriginAccess, originSilent, readPiece } from './origin-read.ts'
+import { Patience, WatchedSlot } from './patience.ts'
+import type { Piece } from './piece.ts'
+import { originId, type Plan } from './plan.ts'
+import type { ParentAddress, PieceReader, Received, Sink, TaskSpec } from './ports.ts'
+
+/** What fetching needs. */
+export interface FetcherWorld {
+  readonly spec: TaskSpec
+  readonly sink: Sink
+  readonly reader: PieceReader
+  readonly access: OriginAccess | undefined
+  readonly clock: Clock
+}
+
+/** Bounds of the fetcher. Times in milliseconds. */
+export interface FetcherLimits {
+  /** Jobs at the same time. */
+  readonly concurrency: number
+  /** First patience with a piece without a new byte; doubled each time that piece is taken from somebody. */
+  readonly patienceMs: number
+  /** Longest patience. */
+  readonly pieceTimeoutMs: number
+}
+
+/** How a job ended. `dropped`: it was stopped from here, and nobody is to blame. Its slot is released in any case. */
+export type Outcome =
+  | {
+      readonly is: 'kept'
+      readonly piece: Piece
+      readonly parent: string
+      readonly digest: string
+      readonly costMs: number
+    }
+  | {
+      readonly is: 'failed'
+      readonly piece: Piece
+      readonly parent: string
+      readonly error: unknown
+      readonly startedAt: number
+    }
+  | { readonly is: 'dropped'; readonly piece: Piece; readonly parent: string }
+
+/** What the fetcher asks and tells. */
+export interface FetcherEvents {
+  /** Whether somebody else than this parent could be asked for the piece. */
+  hasOther(number: number, parent: string): boolean
+  /** Bytes came for some piece. */
+  onBytes(): void
+  /** A job ended, one way or another. */
+  onOutcome(outcome: Outcome): void
+}
+
+interface Job {
+  readonly plan: Plan
+  readonly scope: Scope
+  readonly startedAt: number
+  patience: Patience | undefined
+  /** Why the job was stopped: its sender is to blame, or nobody. */
+  stopped: { readonly blame: PeerError | undefined } | undefined
+}
+
+/** Why a job's signal fires when nobody is to blame. It never leaves this file. */
+const withdrawn = new Error('The piece is not wanted from there any more')
+
+/**
+ * Fetches pieces: one job in a queue for each. A job takes a slot, lets it be filled, compares the digest and commits.
+ *
+ * The stall rule: when no byte came for `patienceMs` and somebody else can be asked, the job ends as PARENT_TIMEOUT and the patience with this
+ * piece doubles, so that a piece does not go round for ever among busy parents. With nobody else it goes on for up to `pieceTimeoutMs`.
+ */
+export class Fetcher {
+  readonly #world: FetcherWorld
+  readonly #limits: FetcherLimits
+  readonly #events: FetcherEvents
+  readonly #queue: PQueue
+  readonly #jobs = new Map<number, Job>()
+  /** Patience with pieces that were taken from somebody. An entry goes when its piece is kept. */
+  readonly #patienceMs = new Map<number, number>()
+
+  constructor(world: FetcherWorld, limits: FetcherLimits, events: FetcherEvents) {
+    this.#world = world
+    this.#limits = limits
+    this.#events = events
+    this.#queue = new PQueue({ concurrency: limits.concurrency })
+  }
+
+  /** How many jobs can be begun now. */
+  get free(): number {
+    return this.#limits.concurrency - this.#jobs.size
+  }
+
+  /** Begins a job. `from` is undefined for the origin. The caller has looked at `free`. */
+  fetch(plan: Plan, from: ParentAddress | undefined): void {
+    const { clock } = this.#world
+    const job: Job = {
+      plan,
+      scope: new Scope([]),
+      startedAt: clock.now(),
+      patience: undefined,
+      stopped: undefined,
+    }
+    this.#jobs.set(plan.piece.number, job)
+    void this.#queue.add(() => this.#run(job, from))
+  }
+
+  /** Stops the job of this piece, and nobody is to blame. */
+  drop(number: number): void {
+    const job = this.#jobs.get(number)
+    if (job !== undefined) stop(job, undefined)
+  }
+
+  /** Stops all jobs with this parent, and nobody is to blame: it is known already that it is gone. */
+  dropParent(parent: string): void {
+    for (const job of this.#jobs.values()) if (job.plan.parent === parent) stop(job, undefined)
+  }
+
+  /** Looks again at jobs that have been quiet: there may be somebody else for them now. */
+  recheck(): void {
+    for (const job of this.#jobs.values()) if (job.patience?.quiet === true) this.#onQuiet(job)
+  }
+
+  /** Stops everything. Resolves when all slots are released. */
+  async close(): Promise<void> {
+    for (const job of this.#jobs.values()) stop(job, undefined)
+    await this.#queue.onIdle()
+  }
+
+  async #run(job: Job, from: ParentAddress | undefined): Promise<void> {
+    const { piece, parent } = job.plan
+    let outcome: Outcome
+    try {
+      const { digest, costMs } = await this.#keep(job, from)
+      this.#patienceMs.delete(piece.number)
+      outcome = { is: 'kept', piece, parent, digest, costMs }
+    } catch (error) {
+      outcome = outcomeOf(job, error)
+    }
+    this.#jobs.delete(piece.number)
+    this.#events.onOutcome(outcome)
+  }
+
+  /** The way of one piece. Everything that is taken here is given back here. */
+  async #keep(
+    job: Job,
+    from: ParentAddress | undefined,
+  ): Promise<{ readonly digest: string; readonly costMs: number }> {
+    const { sink, clock } = this.#world
+    const { piece, parent } = job.plan
+    const { signal } = job.scope
+    signal.throwIfAborted()
+    const inner = await sink.slot(piece.number, signal)
+    const startedAt = clock.now()
+    using patience = this.#patience(job)
+    job.patience = patience
+    const slot = new WatchedSlot(inner, patience, () => this.#events.onBytes())
+    try {
+      const { digest: promised } = await this.#read(job, from, slot)
+      patience.stop()
+      if (slot.filled !== piece.length) throw shortPiece(parent, piece, slot.filled)
+      const digest = await slot.finish()
+      if (promised !== '' && promised !== digest) throw this.#mismatch(job, promised, digest)
+      signal.throwIfAborted()
+      await sink.commit(inner, { digest, parentId: parent })
+      return { digest, costMs: clock.now() - startedAt }
+    } catch (error) {
+      throw slot.failure === undefined ? error : slot.failure.error
+    } finally {
+      inner.release()
+    }
+  }
+
+  async #read(job: Job, from: ParentAddress | undefined, slot: WatchedSlot): Promise<Received> {
+    const { reader, access, spec } = this.#world
+    const { piece } = job.plan
+    if (from !== undefined) {
+      const request = { taskId: spec.id, kind: spec.kind, piece }
+      return reader.read(from, request, slot, job.scope.signal)
+    }
+    if (access === undefined) throw new TypeError('The run has no origin')
+    await readPiece(access, piece, slot, job.scope.signal)
+    return { digest: '' }
+  }
+
+  #patience(job: Job): Patience {
+    const quietMs = this.#patienceMs.get(job.plan.piece.number) ?? this.#limits.patienceMs
+    const endMs = Math.max(this.#limits.pieceTimeoutMs, quietMs)
+    return new Patience(
+      this.#world.clock,
+      { quietMs, endMs },
+      () => this.#onQuiet(job),
+      () => stop(job, this.#silence(job, endMs)),
+    )
+  }
+
+  /** The stall rule. */
+  #onQuiet(job: Job): void {
+    const { piece, parent } = job.plan
+    if (job.stopped !== undefined || !this.#events.hasOther(piece.number, parent)) return
+    const ms = this.#patienceMs.get(piece.number) ?? this.#limits.patienceMs
+    this.#patienceMs.set(piece.number, Math.min(ms * 2, this.#limits.pieceTimeoutMs))
+    stop(job, this.#silence(job, ms))
+  }
+
+  #silence(job: Job, ms: number): PeerError {
+    const { parent, piece } = job.plan
+    if (parent === originId && this.#world.access !== undefined) {
+      return originSilent(this.#world.access, ms)
+    }
+    return new PeerError(
+      'PARENT_TIMEOUT',
+      `Parent ${parent} sent nothing of piece ${piece.number} for ${ms} ms`,
+      { parent, timeoutMs: ms },
+    )
+  }
+
+  #mismatch(job: Job, expected: string, actual: string): PeerError<'DIGEST_MISMATCH'> {
+    const { piece, parent } = job.plan
+    return new PeerError(
+      'DIGEST_MISMATCH',
+      `Piece ${piece.number} from ${parent} should have digest ${expected} and has ${actual}`,
+      { task: this.#world.spec.id, expected, actual, piece: piece.number, parent },
+    )
+  }
+}
+
+function stop(job: Job, blame: PeerError | undefined): void {
+  job.stopped ??= { blame }
+  job.scope.abort(blame ?? withdrawn)
+}
+
+function outcomeOf(job: Job, error: unknown): Outcome {
+  const { piece, parent } = job.plan
+  if (job.stopped === undefined) {
+    return { is: 'failed', piece, parent, error, startedAt: job.startedAt }
+  }
+  const { blame } = job.stopped
+  if (blame === undefined) return { is: 'dropped', piece, parent }
+  return { is: 'failed', piece, parent, error: blame, startedAt: job.startedAt }
+}
+
+function shortPiece(parent: string, piece: Piece, filled: number): PeerError<'PARENT_PROTOCOL'> {
+  return new PeerError(
+    'PARENT_PROTOCOL',
+    `Parent ${parent} ended piece ${piece.number} after ${filled} of ${piece.length} bytes`,
+    { parent, what: 'piece length', expected: String(piece.length), actual: String(filled) },
+  )
+}

@@ -1,0 +1,128 @@
+import type { ErrorCode } from '../errors.ts'
+import { type Blame, Standing, type StandingState } from './blame.ts'
+import type { Parent, ParentAddress, PieceEndpoint } from './ports.ts'
+
+/** Most parents that one run knows. What the scheduler names beyond that is left out. */
+export const parentsMax: number = 128
+
+/** What a download knows of one parent, as plain data. */
+export interface ParentFacts {
+  readonly parent: Parent
+  /** Where it serves pieces, once it has told. */
+  readonly endpoint: PieceEndpoint | undefined
+  readonly state: StandingState
+  readonly pieces: number
+  readonly bytes: number
+  readonly failures: number
+  readonly lastCode: ErrorCode | undefined
+}
+
+interface Entry {
+  readonly parent: Parent
+  readonly standing: Standing
+  endpoint: PieceEndpoint | undefined
+  pieces: number
+  bytes: number
+}
+
+/** What `add` did. `new`, `revived`: to be watched from its beginning. `known`: may be watched again. `refused`: banned, nameless, or one too many. */
+export type Added = 'new' | 'revived' | 'known' | 'refused'
+
+/** The parents of one download: where they are, what they gave, and how they stand. */
+export class Parents {
+  readonly #entries = new Map<string, Entry>()
+
+  /** How many were ever named. */
+  get count(): number {
+    return this.#entries.size
+  }
+
+  /** The scheduler named this parent. */
+  add(parent: Parent): Added {
+    const entry = this.#entries.get(parent.id)
+    if (entry !== undefined) {
+      if (entry.standing.revive()) return 'revived'
+      return entry.standing.hopeful ? 'known' : 'refused'
+    }
+    if (parent.id === '' || this.#entries.size >= parentsMax) return 'refused'
+    this.#entries.set(parent.id, {
+      parent,
+      standing: new Standing(),
+      endpoint: undefined,
+      pieces: 0,
+      bytes: 0,
+    })
+    return 'new'
+  }
+
+  /** Everybody the scheduler ever named, for a reschedule. */
+  all(): Parent[] {
+    return Array.from(this.#entries.values(), (entry) => entry.parent)
+  }
+
+  /** Those who are neither dropped nor banned. */
+  hopeful(): Parent[] {
+    return [...this.#entries.values()]
+      .filter((entry) => entry.standing.hopeful)
+      .map((entry) => entry.parent)
+  }
+
+  /** How the parent stands; undefined when it is not known. */
+  state(id: string): StandingState | undefined {
+    return this.#entries.get(id)?.standing.state
+  }
+
+  /** Parent and place to read from; undefined before it told where it serves. */
+  address(id: string): ParentAddress | undefined {
+    const entry = this.#entries.get(id)
+    if (entry?.endpoint === undefined) return undefined
+    return { parent: entry.parent, endpoint: entry.endpoint }
+  }
+
+  /** It told where it serves pieces. The newest word counts. */
+  onEndpoint(id: string, endpoint: PieceEndpoint): void {
+    const entry = this.#entries.get(id)
+    if (entry !== undefined) entry.endpoint = endpoint
+  }
+
+  /** It gave a piece. */
+  onDone(id: string, length: number): void {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    entry.pieces++
+    entry.bytes += length
+    entry.standing.onSuccess()
+  }
+
+  /** It failed. See `Standing.onFailure`. */
+  onFailure(id: string, code: ErrorCode, startedAt: number, now: number): Blame {
+    return this.#entries.get(id)?.standing.onFailure(code, startedAt, now) ?? 'refuse'
+  }
+
+  /** Those whose pause has ended by now; each is named once. */
+  thaw(now: number): string[] {
+    const ids: string[] = []
+    for (const [id, entry] of this.#entries) if (entry.standing.thaw(now)) ids.push(id)
+    return ids
+  }
+
+  /** When the next pause ends; undefined when nobody is paused. */
+  thawAt(): number | undefined {
+    let at: number | undefined
+    for (const { standing } of this.#entries.values()) {
+      if (standing.state.is !== 'paused') continue
+      at = Math.min(at ?? Number.POSITIVE_INFINITY, standing.state.untilMs)
+    }
+    return at
+  }
+
+  /** All that is known. */
+  facts(): ParentFacts[] {
+    return Array.from(this.#entries.values(), ({ standing, ...facts }) => ({
+      ...facts,
+      state: standing.state,
+      failures: standing.failures,
+      lastCode: standing.lastCode,
+    }))
+  }
+}

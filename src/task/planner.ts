@@ -1,0 +1,366 @@
+import { Bitmap } from '../util/bitmap.ts'
+import { type Geometry, pieceAt } from './piece.ts'
+import {
+  type OriginMode,
+  originId,
+  type ParentLoad,
+  type PieceCounts,
+  type Plan,
+  type PlannerLimits,
+} from './plan.ts'
+import { type Holder, Rarity } from './rarity.ts'
+
+/*
+ * The planner decides which piece is asked of whom. It does nothing itself: no await, no clock, no sending.
+ *
+ * Who owns what
+ *   Run       tells what happened, asks `next()`, and starts what it is told. It alone calls the planner.
+ *   Parents   knows who is to blame for what, and says through Run who is paused and who is gone.
+ *   Fetcher   runs what `next()` gave. A piece stays `fetching` until its job has really ended, because there is one open slot per piece.
+ *   Planner   owns the facts below, and each is stored once.
+ *
+ * The facts
+ *   1  state of each piece         `#states`; undefined: nobody wants it
+ *   2  what each parent has        `#parents[…].haves`, without the pieces that it refused (`refused`)
+ *   3  who may be asked            `allowed`; only these count in `#rarity`
+ *   4  how much each is asked now  `inFlight`
+ *   5  which pieces wait, by how many allowed parents have them: `#rarity`
+ *   6  which pieces a reader waits for: `#urgent`, in the order of asking
+ *   7  how the origin may be used: `#origin`
+ *
+ * The choice of the piece: one that a reader waits for; else one that only the origin has, if that may be asked; else the rarest that somebody
+ * with a free place has, and a random one among equals, so that children of one parent take different pieces and can exchange them.
+ * The choice of the parent: the one that has the fewest of our missing pieces (the least complete, which leaves the uplinks of better
+ * parents to pieces that only they have), then the least busy, then the fastest. The origin gets only what no allowed parent has.
+ *
+ * Sparing: while a parent delivers that is far less complete, a better one is asked for one piece at a time, but for what a reader waits for. Who has everything is everybody's
+ * parent, and each piece that it sends twice is one that it could have sent to somebody who can get it nowhere else. In the simulation of
+ * `test/sim/swarm.ts` this brings 8 peers with 3 parents each from 2.0 to 1.5 times the bound, 16 peers from 2.0 to 1.5, 64 from 2.4 to 1.9.
+ */
+
+type PieceState =
+  | { readonly is: 'wanted' }
+  | { readonly is: 'fetching'; readonly from: Member | 'origin' }
+  /** Still being fetched, and nobody wants it any more. */
+  | { readonly is: 'leaving'; readonly from: Member | 'origin' }
+  | { readonly is: 'done' }
+
+interface Member extends Holder {
+  readonly id: string
+  readonly refused: Set<number>
+  inFlight: number
+  rate: number
+  allowed: boolean
+  /** Which of our pieces its last one was, by order of arrival; −∞ before its first. */
+  lastArrival: number
+}
+
+const wanted: PieceState = Object.freeze({ is: 'wanted' })
+const done: PieceState = Object.freeze({ is: 'done' })
+/** Most waiting pieces that `next()` looks at because a reader waits for them; further ones take their turn by rarity. */
+const urgentLooksMax = 64
+/** A parent that gave one of this many last pieces is a deliverer, and better ones are spared. */
+const recentArrivals = 8
+/** Far less complete: having at most this part of the missing pieces that the other has. */
+const sparedBelow = 0.5
+/** Weight of the newest piece in the smoothed rate. */
+const rateWeight = 0.3
+
+/** Decides which piece is asked of whom. See the top of the file. */
+export class Planner {
+  readonly #cut: Geometry
+  readonly #limits: PlannerLimits
+  readonly #random: () => number
+  readonly #states: (PieceState | undefined)[]
+  readonly #rarity: Rarity
+  readonly #parents = new Map<string, Member>()
+  readonly #urgent = new Set<number>()
+  readonly #origin: { mode: OriginMode; inFlight: number } = { mode: 'closed', inFlight: 0 }
+  #fetching = 0
+  #done = 0
+  #arrivals = 0
+  #lastWanted = -1
+
+  /** @param random - 0 up to, not including, 1 */
+  constructor(cut: Geometry, limits: PlannerLimits, random: () => number) {
+    this.#cut = cut
+    this.#limits = limits
+    this.#random = random
+    this.#states = Array.from({ length: cut.pieceCount })
+    this.#rarity = new Rarity(cut.pieceCount)
+  }
+
+  /** How many pieces are in which state. */
+  get counts(): PieceCounts {
+    return {
+      waiting: this.#rarity.waiting,
+      unreachable: this.#rarity.unreachable,
+      fetching: this.#fetching,
+      done: this.#done,
+    }
+  }
+
+  /** Wanted pieces that are not kept yet. */
+  get missing(): number {
+    return this.#rarity.waiting + this.#fetching
+  }
+
+  /** Highest number that anybody ever wanted; −1 before. */
+  get lastWanted(): number {
+    return this.#lastWanted
+  }
+
+  /** The numbers of wanted pieces that are not kept, ascending; with `parent` only those that it has not told or refused. Walks over all pieces. */
+  missingNumbers(parent?: string): number[] {
+    const member = parent === undefined ? undefined : this.#parents.get(parent)
+    const numbers: number[] = []
+    for (const [number, state] of this.#states.entries()) {
+      if (state?.is !== 'wanted' && state?.is !== 'fetching') continue
+      if (member?.haves.has(number) || member?.refused.has(number)) continue
+      numbers.push(number)
+    }
+    return numbers
+  }
+
+  /** What is known of a parent; undefined when it is not here. */
+  load(parent: string): ParentLoad | undefined {
+    const member = this.#parents.get(parent)
+    if (member === undefined) return undefined
+    return { haves: member.haves.held, inFlight: member.inFlight, rate: member.rate }
+  }
+
+  /** nothing → wanted, leaving → fetching. False when it was wanted or kept already. */
+  want(number: number): boolean {
+    const state = this.#states[number]
+    if (state !== undefined && state.is !== 'leaving') return false
+    this.#lastWanted = Math.max(this.#lastWanted, number)
+    if (state === undefined) {
+      this.#states[number] = wanted
+      this.#rarity.wait(number)
+      return true
+    }
+    // Its job has been told to stop: when that has ended the piece is wanted again.
+    this.#states[number] = { is: 'fetching', from: state.from }
+    this.#fetching++
+    return true
+  }
+
+  /** wanted → nothing, fetching → leaving. True when a job is to be stopped. */
+  unwant(number: number): boolean {
+    const state = this.#states[number]
+    this.#urgent.delete(number)
+    if (state?.is === 'wanted') {
+      this.#rarity.unwait(number)
+      this.#states[number] = undefined
+    } else if (state?.is === 'fetching') {
+      this.#states[number] = { is: 'leaving', from: state.from }
+      this.#fetching--
+      return true
+    }
+    return false
+  }
+
+  /** Somebody waits for these pieces: they come first, in this order, after those that were urged before. */
+  urge(numbers: Iterable<number>): void {
+    for (const number of numbers) {
+      const state = this.#states[number]
+      if (state?.is === 'wanted' || state?.is === 'fetching') this.#urgent.add(number)
+    }
+  }
+
+  /** New parents that may be asked; what they have is told by `onHave`. Known ones stay as they are. */
+  onParents(ids: Iterable<string>): void {
+    for (const id of ids) {
+      if (id === originId || this.#parents.has(id)) continue
+      const member: Member = {
+        id,
+        haves: new Bitmap(this.#cut.pieceCount),
+        useful: 0,
+        usefulAt: [],
+        refused: new Set(),
+        inFlight: 0,
+        rate: 0,
+        allowed: true,
+        lastArrival: Number.NEGATIVE_INFINITY,
+      }
+      this.#parents.set(id, member)
+      this.#rarity.admit(member)
+    }
+  }
+
+  /** A parent has a piece. True when that is news and the piece is missing here. */
+  onHave(parent: string, number: number): boolean {
+    const member = this.#parents.get(parent)
+    if (member === undefined || member.refused.has(number)) return false
+    if (!member.haves.add(number)) return false
+    if (member.allowed) this.#rarity.gained(member, number)
+    const state = this.#states[number]
+    return state?.is === 'wanted' || state?.is === 'fetching'
+  }
+
+  /** The parent is not asked for a while. Its pieces in flight go on. */
+  onParentPaused(parent: string): void {
+    const member = this.#parents.get(parent)
+    if (member === undefined || !member.allowed) return
+    member.allowed = false
+    this.#rarity.dismiss(member)
+  }
+
+  /** The parent may be asked again. */
+  onParentResumed(parent: string): void {
+    const member = this.#parents.get(parent)
+    if (member === undefined || member.allowed) return
+    member.allowed = true
+    this.#rarity.admit(member)
+  }
+
+  /** The parent is forgotten. Its jobs are to be stopped; their pieces stay `fetching` until they have ended. */
+  onParentGone(parent: string): void {
+    // Its jobs still point to it: it must not count when they end.
+    this.onParentPaused(parent)
+    this.#parents.delete(parent)
+  }
+
+  /** How the origin may be used from now on. Its pieces in flight go on. */
+  onOrigin(mode: OriginMode): void {
+    this.#origin.mode = mode
+  }
+
+  /** fetching, leaving → done. `costMs` is what the fetch took. */
+  onDone(number: number, costMs: number): void {
+    const from = this.#land(number)
+    if (from === undefined) return
+    this.#keep(number)
+    this.#arrivals++
+    if (from === 'origin') return
+    from.lastArrival = this.#arrivals
+    const rate = pieceAt(this.#cut, number).length / Math.max(costMs, 1)
+    from.rate = from.rate === 0 ? rate : from.rate + (rate - from.rate) * rateWeight
+  }
+
+  /** fetching → wanted, leaving → nothing. `refused`: this parent is not asked for this piece again. */
+  onFailed(number: number, refused: boolean): void {
+    const leaving = this.#states[number]?.is === 'leaving'
+    const from = this.#land(number)
+    if (from === undefined) return
+    if (leaving) {
+      this.#states[number] = undefined
+    } else {
+      this.#states[number] = wanted
+      this.#rarity.wait(number)
+    }
+    if (!refused || from === 'origin') return
+    from.refused.add(number)
+    if (from.haves.delete(number) && from.allowed) this.#rarity.lost(from, number)
+  }
+
+  /** nothing, wanted → done: the piece is here, whoever brought it. A piece that is being fetched is left to its job. */
+  onKept(number: number): void {
+    const state = this.#states[number]
+    if (state !== undefined && state.is !== 'wanted') return
+    this.#rarity.unwait(number)
+    this.#keep(number)
+  }
+
+  /** The next thing to do, which counts as begun: wanted → fetching. Undefined when there is nothing that can be done now. */
+  next(): Plan | undefined {
+    const { free, sparing } = this.#free()
+    const origin =
+      this.#origin.mode === 'pieces' && this.#origin.inFlight < this.#limits.originInFlightMax
+    if (free.length === 0 && (!origin || this.#rarity.unreachable === 0)) return undefined
+    const number =
+      this.#pickUrgent(free, origin) ??
+      (origin ? this.#rarity.pickUnreachable(this.#random) : undefined) ??
+      this.#rarity.pick(sparing, this.#random)
+    if (number === undefined) return undefined
+    const parent = best(free, number)
+    this.#begin(number, parent ?? 'origin')
+    return { piece: pieceAt(this.#cut, number), parent: parent?.id ?? originId }
+  }
+
+  /** The origin's stream has reached this piece: wanted → fetching from the origin. False when it is not to be stored. */
+  claim(number: number): boolean {
+    if (this.#states[number]?.is !== 'wanted') return false
+    this.#begin(number, 'origin')
+    return true
+  }
+
+  /** Whether somebody else than this parent could be asked for the piece, now or when a place is free. */
+  hasOther(number: number, parent: string): boolean {
+    if (parent !== originId && this.#origin.mode === 'pieces') return true
+    const member = this.#parents.get(parent)
+    const counts = member !== undefined && member.allowed && member.haves.has(number)
+    return this.#rarity.level(number) > (counts ? 1 : 0)
+  }
+
+  /** The parents that have a waiting piece and a free place; `sparing` leaves out those that are to be spared. */
+  #free(): { readonly free: readonly Member[]; readonly sparing: readonly Member[] } {
+    let least = Number.POSITIVE_INFINITY
+    for (const { allowed, lastArrival, useful } of this.#parents.values()) {
+      if (allowed && this.#arrivals - lastArrival < recentArrivals) least = Math.min(least, useful)
+    }
+    const free: Member[] = []
+    const sparing: Member[] = []
+    for (const member of this.#parents.values()) {
+      const { allowed, useful, inFlight } = member
+      if (!allowed || useful === 0 || inFlight >= this.#limits.parentInFlightMax) continue
+      free.push(member)
+      if (inFlight === 0 || least > useful * sparedBelow) sparing.push(member)
+    }
+    return { free, sparing }
+  }
+
+  #pickUrgent(free: readonly Member[], origin: boolean): number | undefined {
+    let looks = 0
+    for (const number of this.#urgent) {
+      if (!this.#rarity.isWaiting(number)) continue
+      if (++looks > urgentLooksMax) return undefined
+      if (this.#rarity.level(number) === 0) {
+        if (origin) return number
+      } else if (free.some((member) => member.haves.has(number))) {
+        return number
+      }
+    }
+    return undefined
+  }
+
+  #begin(number: number, from: Member | 'origin'): void {
+    this.#rarity.unwait(number)
+    this.#states[number] = { is: 'fetching', from }
+    this.#fetching++
+    if (from === 'origin') this.#origin.inFlight++
+    else from.inFlight++
+  }
+
+  /** The job of this piece has ended: its place is free. Whom it asked; undefined when there was no job. */
+  #land(number: number): Member | 'origin' | undefined {
+    const state = this.#states[number]
+    if (state?.is !== 'fetching' && state?.is !== 'leaving') return undefined
+    if (state.is === 'fetching') this.#fetching--
+    if (state.from === 'origin') this.#origin.inFlight--
+    else state.from.inFlight--
+    return state.from
+  }
+
+  #keep(number: number): void {
+    this.#urgent.delete(number)
+    this.#states[number] = done
+    this.#done++
+  }
+}
+
+/** Who of these is asked for the piece: the least complete, the least busy, the fastest. */
+function best(free: readonly Member[], number: number): Member | undefined {
+  let found: Member | undefined
+  for (const member of free) {
+    if (!member.haves.has(number)) continue
+    if (found === undefined || before(member, found)) found = member
+  }
+  return found
+}
+
+function before(one: Member, other: Member): boolean {
+  if (one.useful !== other.useful) return one.useful < other.useful
+  if (one.inFlight !== other.inFlight) return one.inFlight < other.inFlight
+  return one.rate > other.rate
+}

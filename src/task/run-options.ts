@@ -1,0 +1,91 @@
+import type { Clock } from '../util/clock.ts'
+import { wholeNumber } from '../util/settings.ts'
+import type { Announcer, Feed, Origin, PieceReader } from './ports.ts'
+
+/** What a run needs from the world. */
+export interface RunPorts {
+  readonly announcer: Announcer
+  readonly feed: Feed
+  readonly reader: PieceReader
+  /** Without it the origin is never used. */
+  readonly origin?: Origin
+  readonly clock: Clock
+  /** 0 up to, not including, 1. Breaks ties between equal pieces. */
+  readonly random: () => number
+  /** A fresh peer id for each registration: a scheduler keeps the old state of an id that it knows. */
+  readonly newPeerId: () => string
+}
+
+/** How a run works. Times are milliseconds. */
+export interface RunOptions {
+  /** Pieces fetched at once, origin included. Each holds a slot and a connection. @defaultValue 8 */
+  readonly concurrency?: number
+  /** Pieces asked of one parent at once. Fewer spread the load over more parents; more hide the delay of a single one. @defaultValue 4 */
+  readonly parentInFlightMax?: number
+  /** Pieces asked of the origin at once. @defaultValue 4 */
+  readonly originInFlightMax?: number
+  /** A fetch without a new byte for this long goes to somebody else, if there is somebody. Doubles for the same piece. @defaultValue 1500 */
+  readonly patienceMs?: number
+  /** A fetch without a new byte for this long is over; so is the hope in parents that only promise to tell more. @defaultValue 60000 */
+  readonly pieceTimeoutMs?: number
+  /** Without anybody who could deliver and without the origin, the run fails with NO_PARENTS after this long. @defaultValue 10000 */
+  readonly parentsTimeoutMs?: number
+  /** A scheduler that has not answered a question for this long is not waited for. @defaultValue 5000 */
+  readonly answerTimeoutMs?: number
+  /** Times that the scheduler is asked for other parents before a piece was kept since. Asked at once, then after 500 ms, 1 s, 2 s … @defaultValue 4 */
+  readonly rescheduleMax?: number
+  /** `never`: the origin is not touched, whatever happens. @defaultValue 'allow' */
+  readonly backToSource?: 'allow' | 'never'
+  /** The scheduler ordered this download; it is told so when it is registered. @defaultValue false */
+  readonly needBackToSource?: boolean
+  /** Whether the origin gives parts. If not it is read in one stream from its beginning. @defaultValue true */
+  readonly originRanges?: boolean
+  /** Version of the content at the origin: asked of the origin, and of parents that know versions. */
+  readonly validator?: string
+}
+
+/** `RunOptions`, complete. */
+export type RunSettings = Required<Omit<RunOptions, 'validator'>> & {
+  readonly validator: string | undefined
+}
+
+/** What `RunOptions` means when a key is left out. */
+export const runDefaults: Required<Omit<RunOptions, 'validator'>> = Object.freeze({
+  concurrency: 8,
+  parentInFlightMax: 4,
+  originInFlightMax: 4,
+  patienceMs: 1500,
+  pieceTimeoutMs: 60_000,
+  parentsTimeoutMs: 10_000,
+  answerTimeoutMs: 5000,
+  rescheduleMax: 4,
+  backToSource: 'allow',
+  needBackToSource: false,
+  originRanges: true,
+})
+
+const dayMs = 86_400_000
+
+/** Fills in the defaults. @throws TypeError, RangeError for a figure that makes no sense */
+export function runSettings(options: RunOptions): RunSettings {
+  const number = (key: NumberKey, min: number, max: number): number =>
+    wholeNumber(key, options[key] ?? runDefaults[key], min, max)
+  return Object.freeze({
+    concurrency: number('concurrency', 1, 1024),
+    parentInFlightMax: number('parentInFlightMax', 1, 1024),
+    originInFlightMax: number('originInFlightMax', 1, 1024),
+    patienceMs: number('patienceMs', 1, dayMs),
+    pieceTimeoutMs: number('pieceTimeoutMs', 1, dayMs),
+    parentsTimeoutMs: number('parentsTimeoutMs', 1, dayMs),
+    answerTimeoutMs: number('answerTimeoutMs', 1, dayMs),
+    rescheduleMax: number('rescheduleMax', 0, 1000),
+    backToSource: options.backToSource ?? runDefaults.backToSource,
+    needBackToSource: options.needBackToSource ?? runDefaults.needBackToSource,
+    originRanges: options.originRanges ?? runDefaults.originRanges,
+    validator: options.validator,
+  })
+}
+
+type NumberKey = {
+  [K in keyof RunOptions]-?: NonNullable<RunOptions[K]> extends number ? K : never
+}[keyof RunOptions]

@@ -1,0 +1,375 @@
+import { type ErrorCode, PeerError } from '../errors.ts'
+import { publish } from '../hooks.ts'
+import { type Deferred, deferred } from '../util/deferred.ts'
+import type { Blame } from './blame.ts'
+import { explainRun, type RunState } from './explain.ts'
+import type { Outcome } from './fetcher.ts'
+import { shownParent } from './origin-gate.ts'
+import type { Piece, Range } from './piece.ts'
+import { originId } from './plan.ts'
+import type { Have, Parent, Registration, SessionEnd, Sink, TaskSpec } from './ports.ts'
+import { type RunOptions, type RunPorts, type RunSettings, runSettings } from './run-options.ts'
+import { type RunParts, runParts } from './run-parts.ts'
+import { Seat, type Share } from './share.ts'
+
+/*
+ * A run is the loop around the planner. Event handlers record what happened in the part that owns it and call `#changed()`; `#advance()` then
+ * does, once for any number of changes, everything that has become possible.
+ *
+ *   Dialogue   what the scheduler says        Planner   which piece of whom       Seat     what each download wants
+ *   Feeds      what parents say they have     Fetcher   the jobs                  Rescue   what to do when nobody has a piece
+ *   Parents    how each parent stands         OriginGate  whether the origin is used
+ */
+
+type Phase =
+  | { readonly is: 'idle' }
+  | { readonly is: 'active'; readonly startedAt: number }
+  | { readonly is: 'ended'; readonly how: 'done' | 'failed' }
+
+/** Fires the signal of everything that belongs to a run. It never leaves the run: shares reject with their own reason. */
+const over = new Error('The run has ended')
+
+/**
+ * One task's download in this peer: from parents, from the origin where that is allowed, into a sink. Several downloads of one task share a run.
+ *
+ * It does nothing until the first `join`, and ends by itself when everything wanted is kept, when nobody can deliver what is missing, or when
+ * the last share has left. After that it cannot be joined any more.
+ *
+ * @example
+ * ```ts
+ * const run = new Run(spec, sink, { concurrency: 8 }, ports)
+ * const share = run.join()
+ * await share.done
+ * await run.ended
+ * ```
+ */
+export class Run {
+  readonly #spec: TaskSpec
+  readonly #sink: Sink
+  readonly #settings: RunSettings
+  readonly #ports: RunPorts
+  readonly #life = new AbortController()
+  readonly #parts: RunParts
+  readonly #seats = new Set<Seat>()
+  readonly #bytes = { source: 0, peer: 0 }
+  readonly #ended: Deferred<void> = deferred()
+  #phase: Phase = { is: 'idle' }
+  #lastError: unknown
+  #scheduled = false
+  #cancelWake: () => void = () => undefined
+
+  /** Does no work yet. @throws TypeError, RangeError for options that make no sense */
+  constructor(spec: TaskSpec, sink: Sink, options: RunOptions, ports: RunPorts) {
+    this.#spec = spec
+    this.#sink = sink
+    this.#ports = ports
+    this.#settings = runSettings(options)
+    this.#parts = runParts(spec, sink, this.#settings, ports, this.#life.signal, {
+      onParents: (parents) => this.#onParents(parents),
+      onHave: (parent, have) => this.#onHave(parent, have),
+      onParentFailed: (...args) => this.#onParentFailed(...args),
+      onOriginFailed: (error, startedAt) => this.#onOriginFailed(error, startedAt),
+      onOutcome: (outcome) => this.#onOutcome(outcome),
+      onKept: (...args) => this.#onKept(...args),
+      onChange: () => this.#changed(),
+      registration: () => this.#registration(),
+      lastError: () => this.#lastError,
+    })
+  }
+
+  /** Whether it can be joined. */
+  get open(): boolean {
+    return this.#phase.is !== 'ended'
+  }
+
+  /** Resolves when the run has ended and has given everything back: slots, feeds, jobs, session. Never rejects. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  /**
+   * Takes part: all pieces of the range, or of the whole content, are wanted from now on. The first to join starts the run.
+   *
+   * @throws PeerError CLOSED when the run has ended; RangeError when the range is empty or starts past the content
+   */
+  join(range?: Range): Share {
+    if (this.#phase.is === 'ended') {
+      throw new PeerError('CLOSED', 'The run has ended', { what: 'run' })
+    }
+    const seat = new Seat(
+      {
+        cut: this.#sink.geometry,
+        has: (number) => this.#sink.has(number),
+        urge: (numbers) => this.#urge(numbers),
+        leave: (from, reason) => this.#leave(from, reason),
+      },
+      range,
+    )
+    this.#seats.add(seat)
+    const fresh: number[] = []
+    for (let number = seat.first; number <= seat.last; number++) {
+      if (this.#sink.has(number)) this.#parts.planner.onKept(number)
+      else if (this.#parts.planner.want(number)) fresh.push(number)
+    }
+    if (this.#phase.is === 'idle') this.#start()
+    else if (fresh.length > 0) this.#parts.feeds.more(fresh)
+    this.#changed()
+    return seat
+  }
+
+  /** Ends the run now. All shares reject with the reason, unchanged. Safe to call at any time. */
+  cancel(reason: unknown): void {
+    this.#end({ reason })
+  }
+
+  /** The whole state as plain data, without anything secret. */
+  explain(): RunState {
+    return explainRun({
+      spec: this.#spec,
+      phase: this.#phase.is,
+      parts: this.#parts,
+      shares: this.#seats.size,
+      bytes: this.#bytes,
+    })
+  }
+
+  /** idle → active, or → ended when there is nothing to do: then no session is opened. */
+  #start(): void {
+    const { clock } = this.#ports
+    this.#phase = { is: 'active', startedAt: clock.now() }
+    const { contentLength } = this.#sink.geometry
+    publish('dragonfly-peer:task:started', () => ({ task: this.#spec.id, contentLength }))
+    if (this.#parts.planner.missing === 0) return this.#end(undefined)
+    this.#parts.rescue.onProgress(clock.now())
+    this.#parts.dialogue.open()
+  }
+
+  /** Something changed. Many changes in one turn are one `#advance()`, which sees all of them. */
+  #changed(): void {
+    if (this.#scheduled || this.#phase.is !== 'active') return
+    this.#scheduled = true
+    queueMicrotask(() => {
+      this.#scheduled = false
+      try {
+        this.#advance()
+      } catch (error) {
+        this.#end({ reason: error })
+      }
+    })
+  }
+
+  /** Does everything that is possible now. */
+  #advance(): void {
+    if (this.#phase.is !== 'active') return
+    const now = this.#ports.clock.now()
+    if (this.#parts.planner.missing === 0) return this.#end(undefined)
+    for (const parent of this.#parts.parents.thaw(now)) this.#parts.planner.onParentResumed(parent)
+    this.#parts.gate.advance(now)
+    this.#fill()
+    this.#parts.fetcher.recheck()
+    const finding = this.#parts.rescue.look(now)
+    if (finding.is === 'lost') return this.#end({ reason: finding.error })
+    if (finding.is === 'opened') this.#changed()
+    this.#cancelWake()
+    const at = this.#parts.rescue.lookAt(now)
+    if (at !== undefined) {
+      this.#cancelWake = this.#ports.clock.after(at - now, () => this.#changed())
+    }
+  }
+
+  #fill(): void {
+    while (this.#parts.fetcher.free > 0) {
+      const plan = this.#parts.planner.next()
+      if (plan === undefined) return
+      const from = plan.parent === originId ? undefined : this.#parts.parents.address(plan.parent)
+      this.#parts.fetcher.fetch(plan, from)
+    }
+  }
+
+  #onParents(parents: readonly Parent[]): void {
+    for (const parent of parents) {
+      const added = this.#parts.parents.add(parent)
+      if (added === 'refused') continue
+      this.#parts.planner.onParents([parent.id])
+      this.#parts.feeds.watch(parent)
+    }
+  }
+
+  #onHave(parent: string, have: Have): boolean {
+    this.#parts.parents.onEndpoint(parent, have.endpoint)
+    if (!this.#parts.planner.onHave(parent, have.number)) return false
+    this.#parts.rescue.onProgress(this.#ports.clock.now())
+    this.#changed()
+    return true
+  }
+
+  #onOutcome(outcome: Outcome): void {
+    if (this.#phase.is !== 'active') return
+    const { piece, parent } = outcome
+    if (outcome.is === 'kept') {
+      this.#onKept(piece, parent, outcome.digest, outcome.costMs)
+    } else if (outcome.is === 'dropped') {
+      this.#parts.planner.onFailed(piece.number, false)
+    } else {
+      const { error, startedAt } = outcome
+      this.#publishFailure(piece, parent, error)
+      if (parent === originId) {
+        this.#parts.planner.onFailed(piece.number, false)
+        this.#onOriginFailed(error, startedAt)
+      } else {
+        const blame = this.#onParentFailed(parent, error, startedAt, piece.number)
+        this.#parts.planner.onFailed(piece.number, blame === 'refuse')
+      }
+    }
+    this.#changed()
+  }
+
+  /** A piece is kept: whoever waits for it is woken, and the scheduler told without waiting. */
+  #onKept(piece: Piece, parent: string, digest: string, costMs: number): void {
+    if (this.#phase.is !== 'active') return
+    const { clock } = this.#ports
+    const traffic = parent === originId ? 'source' : 'peer'
+    this.#parts.planner.onDone(piece.number, costMs)
+    this.#bytes[traffic] += piece.length
+    if (parent === originId) this.#parts.gate.onSuccess()
+    else this.#parts.parents.onDone(parent, piece.length)
+    this.#parts.dialogue.onProgress()
+    const createdAt = clock.date()
+    this.#parts.dialogue.pieceDone({ piece, digest, traffic, parentId: parent, costMs, createdAt })
+    publish('dragonfly-peer:piece:kept', () => ({
+      task: this.#spec.id,
+      number: piece.number,
+      length: piece.length,
+      parent: shownParent(parent),
+      traffic,
+      costMs,
+    }))
+    for (const seat of this.#seats) seat.onKept(piece, traffic)
+    this.#changed()
+  }
+
+  /** A fetch from a parent, or its feed, failed. What that means is decided by `blameFor`; here it is carried out. */
+  #onParentFailed(parent: string, error: unknown, startedAt: number, number?: number): Blame {
+    this.#lastError = error
+    const now = this.#ports.clock.now()
+    const blame = PeerError.is(error)
+      ? this.#parts.parents.onFailure(parent, error.code, startedAt, now)
+      : 'local'
+    if (blame === 'local') {
+      this.#end({ reason: error })
+      return blame
+    }
+    const state = this.#parts.parents.state(parent)
+    if (state?.is === 'paused') this.#parts.planner.onParentPaused(parent)
+    if (state?.is === 'banned' || state?.is === 'dropped') {
+      this.#dropParent(parent, state.code, number)
+    }
+    this.#changed()
+    return blame
+  }
+
+  #onOriginFailed(error: unknown, startedAt: number): void {
+    if (this.#parts.gate.onFailure(error, startedAt) === 'local') this.#end({ reason: error })
+    else if (!this.#parts.gate.hopeful) this.#parts.fetcher.dropParent(originId)
+    this.#changed()
+  }
+
+  #dropParent(parent: string, code: ErrorCode, number: number | undefined): void {
+    if (this.#parts.planner.load(parent) === undefined) return
+    this.#parts.planner.onParentGone(parent)
+    this.#parts.feeds.drop(parent)
+    this.#parts.fetcher.dropParent(parent)
+    if (number !== undefined) this.#parts.dialogue.pieceFailed(number, parent)
+    publish('dragonfly-peer:parent:dropped', () => ({ task: this.#spec.id, parent, code }))
+  }
+
+  #urge(numbers: readonly number[]): void {
+    this.#parts.planner.urge(numbers)
+    this.#changed()
+  }
+
+  #leave(seat: Seat, reason: unknown): void {
+    if (!this.#seats.delete(seat)) return
+    seat.fail(reason)
+    if (this.#phase.is !== 'active') return
+    if (this.#seats.size === 0) {
+      return this.#end(this.#parts.planner.missing === 0 ? undefined : { reason })
+    }
+    for (let number = seat.first; number <= seat.last; number++) {
+      if ([...this.#seats].some((other) => other.wants(number))) continue
+      if (this.#parts.planner.unwant(number)) this.#parts.fetcher.drop(number)
+    }
+    this.#changed()
+  }
+
+  /** idle, active → ended. Without a failure everything wanted is kept. */
+  #end(failure: { readonly reason: unknown } | undefined): void {
+    if (this.#phase.is === 'ended') return
+    const before = this.#phase
+    this.#phase = { is: 'ended', how: failure === undefined ? 'done' : 'failed' }
+    this.#cancelWake()
+    this.#life.abort(over)
+    if (failure !== undefined) for (const seat of this.#seats) seat.fail(failure.reason)
+    if (before.is === 'active') this.#publishEnd(failure, before.startedAt)
+    void this.#giveBack(failure)
+  }
+
+  async #giveBack(failure: { readonly reason: unknown } | undefined): Promise<void> {
+    const source = this.#parts.dialogue.ordered
+    const end: SessionEnd =
+      failure === undefined
+        ? { is: 'done', source }
+        : { is: 'failed', source, reason: codeOf(failure.reason) }
+    await Promise.allSettled([
+      this.#parts.fetcher.close(),
+      this.#parts.feeds.close(),
+      this.#parts.gate.close(),
+      this.#parts.dialogue.finish(end),
+    ])
+    this.#ended.resolve()
+  }
+
+  #registration(): Registration {
+    const { needBackToSource, concurrency } = this.#settings
+    const [only] = this.#seats
+    return {
+      peerId: this.#ports.newPeerId(),
+      spec: this.#spec,
+      geometry: this.#sink.geometry,
+      ...(this.#seats.size === 1 && only?.range !== undefined ? { range: only.range } : {}),
+      needBackToSource,
+      backToSource: this.#parts.gate.available || this.#parts.gate.hopeful ? 'allow' : 'never',
+      metadataOnly: false,
+      concurrency,
+    }
+  }
+
+  #publishFailure(piece: Piece, parent: string, error: unknown): void {
+    if (!PeerError.is(error)) return
+    publish('dragonfly-peer:piece:failed', () => ({
+      task: this.#spec.id,
+      number: piece.number,
+      parent: shownParent(parent),
+      code: error.code,
+    }))
+  }
+
+  #publishEnd(failure: { readonly reason: unknown } | undefined, startedAt: number): void {
+    const task = this.#spec.id
+    if (failure !== undefined) {
+      const code = codeOf(failure.reason)
+      return publish('dragonfly-peer:task:failed', () => ({ task, code }))
+    }
+    publish('dragonfly-peer:task:finished', () => ({
+      task,
+      contentLength: this.#sink.geometry.contentLength,
+      sourceBytes: this.#bytes.source,
+      peerBytes: this.#bytes.peer,
+      tookMs: this.#ports.clock.now() - startedAt,
+    }))
+  }
+}
+
+function codeOf(reason: unknown): ErrorCode | 'ABORTED' {
+  return PeerError.is(reason) ? reason.code : 'ABORTED'
+}

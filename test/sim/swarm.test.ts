@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { runSwarm } from './swarm.ts'
+
+/*
+ * Equal uplinks, everybody starts together, one seed has the content. Nobody can be faster than B + ⌊log₂N⌋ rounds for B pieces and N peers.
+ * Both uplinks of the real thing are looked at: one piece after the other, and all that are asked at once.
+ */
+const cases = [
+  { peers: 8, pieces: 60, parents: 2, uplink: 'turns', atMost: 1.6 },
+  { peers: 8, pieces: 60, parents: 3, uplink: 'turns', atMost: 1.6 },
+  { peers: 16, pieces: 60, parents: 2, uplink: 'turns', atMost: 1.6 },
+  { peers: 16, pieces: 60, parents: 3, uplink: 'turns', atMost: 1.6 },
+  { peers: 8, pieces: 60, parents: 2, uplink: 'equal', atMost: 1.6 },
+] as const
+for (const { atMost, ...one } of cases) {
+  const { peers, pieces, parents, uplink } = one
+  test(`Run: ${peers} peers with ${parents} parents each, ${uplink}, finish within ${atMost} of the bound`, async (t) => {
+    for (const seed of [1, 2]) {
+      const { ratio, rounds, seedLoad } = await runSwarm({ ...one, seed })
+      t.diagnostic(
+        `${peers} peers, ${pieces} pieces, ${parents} parents, ${uplink}, seed ${seed}: ` +
+          `${rounds.toFixed(1)} rounds, ratio ${ratio.toFixed(2)}, the seed sent ${seedLoad.toFixed(2)} times the content`,
+      )
+      assert.ok(ratio <= atMost, `${ratio}`)
+    }
+  })
+}
+
+test('Run: sparing the seed pays, against random parents', async (t) => {
+  const one = { peers: 8, pieces: 60, parents: 3, seed: 1 }
+  const loaded = await runSwarm(one)
+  const random = await runSwarm({ ...one, choice: 'random' })
+  t.diagnostic(`least loaded ${loaded.ratio.toFixed(2)}, random ${random.ratio.toFixed(2)}`)
+  assert.ok(loaded.ratio < random.ratio)
+})

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { pauseMs } from '../../src/task/blame.ts'
+import { Parents, parentsMax } from '../../src/task/parents.ts'
+import type { Parent } from '../../src/task/ports.ts'
+
+function parent(id: string): Parent {
+  return { id, hostId: `host-${id}`, ip: '127.0.0.1', port: 4000, seed: false }
+}
+
+test('Parents.add() knows new, known, revived and refused ones', () => {
+  const parents = new Parents()
+  assert.equal(parents.add(parent('a')), 'new')
+  assert.equal(parents.add(parent('a')), 'known')
+  for (let now = 0; now < 3; now++) parents.onFailure('a', 'PARENT_UNREACHABLE', now, now)
+  assert.deepEqual(parents.hopeful(), [])
+  assert.equal(parents.add(parent('a')), 'revived')
+  parents.onFailure('a', 'PARENT_PROTOCOL', 5, 5)
+  assert.equal(parents.add(parent('a')), 'refused')
+  assert.deepEqual(
+    parents.all().map(({ id }) => id),
+    ['a'],
+  )
+})
+
+test('Parents.add() refuses a parent without a name: it would be taken for the origin', () => {
+  assert.equal(new Parents().add(parent('')), 'refused')
+})
+
+test('Parents.add() has a limit', () => {
+  const parents = new Parents()
+  for (let at = 0; at < parentsMax; at++) assert.equal(parents.add(parent(`p${at}`)), 'new')
+  assert.equal(parents.add(parent('one more')), 'refused')
+  assert.equal(parents.add(parent('p0')), 'known')
+  assert.equal(parents.count, parentsMax)
+})
+
+test('Parents.address() is there when the parent has told where it serves; the newest word counts', () => {
+  const parents = new Parents()
+  parents.add(parent('a'))
+  assert.equal(parents.address('a'), undefined)
+  parents.onEndpoint('a', { ip: '10.0.0.1', tcpPort: 1 })
+  parents.onEndpoint('a', { ip: '10.0.0.1', tcpPort: 2 })
+  assert.deepEqual(parents.address('a'), {
+    parent: parent('a'),
+    endpoint: { ip: '10.0.0.1', tcpPort: 2 },
+  })
+  assert.equal(parents.address('b'), undefined)
+})
+
+test('Parents.thaw() names each parent once, when its pause has ended', () => {
+  const parents = new Parents()
+  for (const id of ['a', 'b', 'c']) parents.add(parent(id))
+  parents.onFailure('a', 'PARENT_TIMEOUT', 0, 0)
+  parents.onFailure('b', 'PARENT_TIMEOUT', 100, 100)
+  assert.equal(parents.thawAt(), pauseMs)
+  assert.deepEqual(parents.thaw(pauseMs), ['a'])
+  assert.deepEqual(parents.thaw(pauseMs), [])
+  assert.equal(parents.thawAt(), pauseMs + 100)
+  assert.deepEqual(parents.thaw(1e6), ['b'])
+  assert.equal(parents.thawAt(), undefined)
+})
+
+test('Parents.facts() counts what each one gave and failed', () => {
+  const parents = new Parents()
+  parents.add(parent('a'))
+  parents.onDone('a', 10)
+  parents.onDone('a', 7)
+  parents.onFailure('a', 'PARENT_REFUSED', 0, 0)
+  const [facts] = parents.facts()
+  assert.deepEqual(facts, {
+    parent: parent('a'),
+    endpoint: undefined,
+    state: { is: 'live' },
+    pieces: 2,
+    bytes: 17,
+    failures: 1,
+    lastCode: 'PARENT_REFUSED',
+  })
+})
+
+test('Parents answers for strangers without keeping them', () => {
+  const parents = new Parents()
+  parents.onDone('x', 1)
+  parents.onEndpoint('x', { ip: '10.0.0.1' })
+  assert.equal(parents.onFailure('x', 'PARENT_TIMEOUT', 0, 0), 'refuse')
+  assert.equal(parents.state('x'), undefined)
+  assert.equal(parents.count, 0)
+})
