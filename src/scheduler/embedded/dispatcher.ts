@@ -1,0 +1,214 @@
+import type { Download } from '../../rpc/gen/common/v2/common_pb.ts'
+import type { Clock } from '../../util/clock.ts'
+import type { HostRecord } from './host-record.ts'
+import type { SchedulerLimits } from './limits.ts'
+import type { RankRules } from './rank.ts'
+import type { Registry } from './registry.ts'
+import { type Circumstances, decide, ranked, type Verdict } from './verdict.ts'
+import type { PeerRecord, TaskRecord } from './records.ts'
+
+/** How long pieces are collected before waiting children are looked at, in milliseconds. */
+const nudgeMs = 50
+
+/** How seeds are asked; `Seeds` does it. */
+export interface SeedCaller {
+  /** A seed that could be asked for this child now. */
+  find(child: PeerRecord): HostRecord | undefined
+  /** Starts the call. What comes of it is told to `onSeedEnded`. */
+  call(host: HostRecord, task: TaskRecord, download: Download): void
+}
+
+/** What the dispatcher works with. */
+export interface DispatcherParts {
+  readonly clock: Clock
+  readonly limits: SchedulerLimits
+  readonly random: () => number
+  readonly registry: Registry
+  readonly seeds: SeedCaller
+}
+
+/** A child that wants parents. */
+interface Waiter {
+  readonly child: PeerRecord
+  readonly sinceMs: number
+  /** As it came, for a seed. Secret: it is kept only while the child waits. */
+  readonly download: Download | undefined
+  readonly tell: (verdict: Verdict) => void
+  release: () => void
+}
+
+/**
+ * Who waits for an answer, and when it is given: in the same turn in which it becomes possible.
+ *
+ * Whoever changes a fact in the registry calls `advance(task)` after it. That is the one place where children are told something, in the order in
+ * which they asked.
+ */
+export class Dispatcher {
+  readonly #parts: DispatcherParts
+  readonly #rules: RankRules
+  /** One timer each. */
+  readonly #nudged = new Set<TaskRecord>()
+  readonly #waiters = new Map<TaskRecord, Map<PeerRecord, Waiter>>()
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts
+    const { limits, random } = parts
+    this.#rules = {
+      parentsMax: limits.candidateParentsMax,
+      childrenSoftMax: limits.childrenSoftMax,
+      blamesMax: limits.blamesMax,
+      random,
+    }
+  }
+
+  /** The child wants parents, or the word to go to the origin. `tell` is called once, at once if possible; not after `forget`. */
+  ask(child: PeerRecord, download: Download | undefined, tell: Waiter['tell']): void {
+    const sinceMs = this.#parts.clock.now()
+    this.forget(child)
+    const waiters = this.#waiters.get(child.task) ?? new Map<PeerRecord, Waiter>()
+    this.#waiters.set(child.task, waiters)
+    waiters.set(child, { child, sinceMs, download, tell, release: () => undefined })
+    this.advance(child.task)
+  }
+
+  /** The child wants nothing any more. */
+  forget(child: PeerRecord): void {
+    const waiters = this.#waiters.get(child.task)
+    waiters?.get(child)?.release()
+    waiters?.delete(child)
+    if (waiters?.size === 0) this.#waiters.delete(child.task)
+  }
+
+  /** Whether the child waits. */
+  waits(child: PeerRecord): boolean {
+    return this.#waiters.get(child.task)?.has(child) === true
+  }
+
+  /** Tells every waiting child of the task what can be told now. */
+  advance(task: TaskRecord): void {
+    this.#expireTriggers(task)
+    // An answer can make another one possible. Each round ends one wait at least, so this ends.
+    for (let told = true; told; ) {
+      told = false
+      const joining = this.#joining(task)
+      for (const waiter of this.#waitersOf(task)) {
+        if (this.#decide(waiter, joining)) told = true
+      }
+    }
+  }
+
+  /** As `advance`, a little later, once for any number of calls: a piece here or there changes little. */
+  nudge(task: TaskRecord): void {
+    if (!this.#waiters.has(task) || this.#nudged.has(task)) return
+    this.#nudged.add(task)
+    this.#parts.clock.after(nudgeMs, () => {
+      this.#nudged.delete(task)
+      this.advance(task)
+    })
+  }
+
+  /** The call to a seed is over. If it did not register meanwhile, or gave up, another one is asked. */
+  onSeedEnded(task: TaskRecord, host: HostRecord): void {
+    if (task.triggers.has(host.id)) this.seedFailed(task, host.id)
+    this.advance(task)
+  }
+
+  /** This seed is not asked again for this task for a while. */
+  seedFailed(task: TaskRecord, hostId: string): void {
+    task.banSeed(hostId, this.#parts.clock.now() + this.#parts.limits.seedBanMs)
+  }
+
+  /** Who waits for what, as plain data. */
+  explain(task: TaskRecord): unknown {
+    return this.#waitersOf(task).map(({ child, sinceMs }) => ({
+      peer: child.id,
+      sinceMs,
+    }))
+  }
+
+  /** Stops all timers. */
+  close(): void {
+    for (const waiters of this.#waiters.values()) {
+      for (const waiter of waiters.values()) waiter.release()
+    }
+    this.#waiters.clear()
+  }
+
+  /** As they are now: deciding takes them out. */
+  #waitersOf(task: TaskRecord): readonly Waiter[] {
+    return Array.from(this.#waiters.get(task)?.values() ?? [])
+  }
+
+  /** True when the wait is over. */
+  #decide(waiter: Waiter, joining: ReadonlySet<PeerRecord>): boolean {
+    const { child, sinceMs } = waiter
+    if (!this.waits(child)) return false
+    if (child.isOver) {
+      this.forget(child)
+      waiter.tell({ is: 'refused', code: 'not-found', reason: 'The peer has left' })
+      return true
+    }
+    const { clock, limits, registry, seeds } = this.#parts
+    const nowMs = clock.now()
+    const findSeed = (asker: PeerRecord): HostRecord | undefined =>
+      waiter.download === undefined || asker.task.triggers.size >= limits.taskTriggersMax
+        ? undefined
+        : seeds.find(asker)
+    const around = { nowMs, limits, rules: this.#rules, sinceMs, joining, findSeed }
+    const decision = decide(child, around)
+    if (decision.is === 'seed') {
+      this.#trigger(waiter, decision.host)
+      return false
+    }
+    if (decision.is === 'wait') {
+      this.#sleep(waiter, decision.untilMs)
+      return false
+    }
+    this.forget(child)
+    if (decision.is === 'parents') registry.bind(child, decision.parents)
+    if (decision.is === 'source') child.ordered(nowMs)
+    waiter.tell(decision)
+    return true
+  }
+
+  #trigger({ child, download }: Waiter, host: HostRecord): void {
+    if (download === undefined) return
+    const { clock, limits, seeds } = this.#parts
+    const { task } = child
+    task.triggers.set(host.id, { untilMs: clock.now() + limits.seedStartMs, asker: child })
+    clock.after(limits.seedStartMs, () => this.advance(task))
+    seeds.call(host, task, download)
+  }
+
+  #sleep(waiter: Waiter, untilMs: number | undefined): void {
+    waiter.release()
+    waiter.release = () => undefined
+    if (untilMs === undefined) return
+    const { clock } = this.#parts
+    // At least one: a clock may be early by a fraction, and the same decision would be taken again and again.
+    const delayMs = Math.max(1, Math.ceil(untilMs - clock.now()))
+    waiter.release = clock.after(delayMs, () => this.advance(waiter.child.task))
+  }
+
+  /** Children of this package that can be told parents now: they may also get each other. */
+  #joining(task: TaskRecord): ReadonlySet<PeerRecord> {
+    const nobody: ReadonlySet<PeerRecord> = new Set()
+    const around: Pick<Circumstances, 'nowMs' | 'rules' | 'joining'> = {
+      nowMs: this.#parts.clock.now(),
+      rules: this.#rules,
+      joining: nobody,
+    }
+    const waiters = this.#waiters.get(task)
+    // One child alone has nobody to join with.
+    if (waiters === undefined || waiters.size < 2) return nobody
+    const own = [...waiters.keys()].filter(({ host, wish }) => host.own && !wish.needBackToSource)
+    return new Set(own.filter((child) => ranked(child, around).length > 0))
+  }
+
+  #expireTriggers(task: TaskRecord): void {
+    const nowMs = this.#parts.clock.now()
+    for (const [hostId, { untilMs }] of task.triggers) {
+      if (nowMs >= untilMs) this.seedFailed(task, hostId)
+    }
+  }
+}

@@ -1,0 +1,246 @@
+import { PeerError } from '../errors.ts'
+import type { Candidate } from '../rpc/convert-peer.ts'
+import type { Answer, Parent, PieceReport, Registration, Session } from '../task/ports.ts'
+import type { SessionEnd } from '../task/ports.ts'
+import type { Clock } from '../util/clock.ts'
+import { deferred } from '../util/deferred.ts'
+import { type Dialect, dialects, type Heard } from './dialect.ts'
+import { refused, type SchedulerFailure, schedulerFailure, unavailable } from './failure.ts'
+import { Inbox } from './inbox.ts'
+import type { SchedulerNode } from './nodes.ts'
+import { ReportQueue } from './report-queue.ts'
+
+/** Answers in a row that name nobody who can be asked. After them the scheduler counts as having refused: it would go on for ever. */
+export const uselessAnswersMax = 8
+/** Candidates that are remembered, to be echoed in a reschedule. */
+export const echoesMax = 1024
+
+/** What a session needs of its client. */
+export interface SessionWorld {
+  readonly clock: Clock
+  readonly hostId: string
+  /** Fires when the client closes. */
+  readonly signal: AbortSignal
+  /** Milliseconds that `finish()` waits for the scheduler to end the stream. */
+  readonly finishTimeoutMs: number
+  /** Whom to ask, the first one first. */
+  readonly nodes: readonly SchedulerNode[]
+  /** Makes the host known to a scheduler that does not know it. Rejects with what the call failed with. */
+  announceTo(node: SchedulerNode): Promise<void>
+}
+
+/**
+ * One announced download over one stream (controlplane 1).
+ *
+ * Until the first answer only the registration is sent, so a scheduler that is down is passed over for the next one of the ring, and one that
+ * does not know this host is told of it, without anybody noticing. After it the stream is bound to its scheduler: when it breaks,
+ * `next()` says so once, and what is reported later goes nowhere.
+ */
+export class AnnounceSession implements Session {
+  readonly #world: SessionWorld
+  readonly #registration: Registration
+  readonly #queue = new ReportQueue()
+  readonly #inbox = new Inbox<Answer>()
+  readonly #candidates = new Map<string, Candidate>()
+  readonly #mayTalk = deferred<void>()
+  readonly #over = deferred<void>()
+  readonly #call = new AbortController()
+  #answered = false
+  #useless = 0
+  #startedOnce = false
+  #ending: Promise<void> | undefined
+
+  constructor(world: SessionWorld, registration: Registration) {
+    this.#world = world
+    this.#registration = registration
+    void this.#run()
+  }
+
+  /** Resolves when the stream is gone, however it went. */
+  get over(): Promise<void> {
+    return this.#over.promise
+  }
+
+  next(signal: AbortSignal): Promise<Answer | undefined> {
+    return this.#inbox.next(signal)
+  }
+
+  started(): void {
+    const dialect = this.#dialect()
+    if (this.#startedOnce && dialect?.startsOnce === true) return
+    this.#startedOnce = true
+    this.#queue.push({ is: 'started' })
+  }
+
+  sourceStarted(): void {
+    this.#startedOnce = true
+    this.#queue.push({ is: 'sourceStarted' })
+  }
+
+  reschedule(parents: readonly Parent[], reason: string): void {
+    const candidates = parents.flatMap(({ id }) => this.#candidates.get(id) ?? [])
+    this.#queue.push({ is: 'reschedule', candidates, reason })
+  }
+
+  pieceDone(report: PieceReport): void {
+    this.#queue.push({ is: 'piece', report })
+  }
+
+  pieceFailed(number: number, parentId: string): void {
+    this.#queue.push({ is: 'pieceFailed', number, parentId })
+  }
+
+  finish(how: SessionEnd): Promise<void> {
+    this.#ending ??= this.#finish(how)
+    return this.#ending
+  }
+
+  /** What is going on, as plain data. */
+  explain(): unknown {
+    return {
+      task: this.#registration.spec.id,
+      peer: this.#registration.peerId,
+      answered: this.#answered,
+      ending: this.#ending !== undefined,
+      unreadAnswers: this.#inbox.length,
+      waitingReports: this.#queue.length,
+      droppedReports: this.#queue.dropped,
+    }
+  }
+
+  async #finish(how: SessionEnd): Promise<void> {
+    // Both kinds may only succeed after they have started; a task that is empty or complete here never said so.
+    if (how.is === 'done' && !this.#startedOnce) this.started()
+    this.#queue.push({ is: 'end', how })
+    this.#queue.close()
+    this.#mayTalk.resolve()
+    // Nobody reads answers any more, and the stream must not wait for it.
+    this.#inbox.end()
+    const { clock, finishTimeoutMs } = this.#world
+    const release = clock.after(finishTimeoutMs, () => this.#call.abort())
+    await this.#over.promise
+    release()
+  }
+
+  async #run(): Promise<void> {
+    const stop = (): void => this.#call.abort(this.#world.signal.reason)
+    this.#world.signal.addEventListener('abort', stop, { once: true })
+    if (this.#world.signal.aborted) stop()
+    try {
+      await this.#askNodes()
+      this.#inbox.end()
+    } catch (error) {
+      this.#inbox.fail(error)
+    } finally {
+      this.#world.signal.removeEventListener('abort', stop)
+      this.#queue.clear()
+      this.#mayTalk.resolve()
+      this.#over.resolve()
+    }
+  }
+
+  async #askNodes(): Promise<void> {
+    const dialect = this.#dialect()
+    const { kind } = this.#registration.spec
+    if (dialect === undefined) throw refused('AnnouncePeer', `${kind} tasks cannot be announced`)
+    let reason = 'no address is known'
+    for (const node of this.#world.nodes) {
+      const release = node.hold()
+      try {
+        const failure = await this.#ask(node, dialect)
+        if (failure === undefined) return
+        reason = failure.reason
+      } finally {
+        release()
+      }
+    }
+    throw unavailable(this.#addresses(), reason)
+  }
+
+  /** Undefined when the stream ended in order; a failure when the next scheduler may be asked. */
+  async #ask(node: SchedulerNode, dialect: Dialect): Promise<SchedulerFailure | undefined> {
+    for (let announced = false; ; announced = true) {
+      const failure = await this.#attempt(node, dialect)
+      if (failure === undefined) return undefined
+      if (failure.is === 'gone') node.down(failure.reason)
+      if (failure.is === 'gone' || failure.is === 'busy') {
+        if (this.#answered) throw unavailable(this.#addresses(), failure.reason)
+        return failure
+      }
+      if (failure.is === 'refused' || announced || this.#answered) {
+        throw refused(dialect.method, failure.reason)
+      }
+      try {
+        await this.#world.announceTo(node)
+      } catch (error) {
+        return schedulerFailure(error)
+      }
+    }
+  }
+
+  async #attempt(node: SchedulerNode, dialect: Dialect): Promise<SchedulerFailure | undefined> {
+    const attempt = new AbortController()
+    const stop = (): void => attempt.abort()
+    this.#call.signal.addEventListener('abort', stop, { once: true })
+    if (this.#call.signal.aborted) stop()
+    const { spec, peerId } = this.#registration
+    const name = { hostId: this.#world.hostId, taskId: spec.id, peerId }
+    try {
+      const { signal } = attempt
+      for await (const heard of dialect.call(node.client, name, this.#say(signal), { signal })) {
+        node.up()
+        this.#answered = true
+        this.#mayTalk.resolve()
+        this.#count(heard, dialect)
+        if (heard !== undefined) await this.#take(heard)
+      }
+      return undefined
+    } catch (error) {
+      if (PeerError.is(error)) throw error
+      if (this.#world.signal.aborted) throw this.#world.signal.reason
+      // The time for the end is over; nobody waits for this stream any more.
+      if (this.#call.signal.aborted) return undefined
+      return schedulerFailure(error)
+    } finally {
+      // A loop that is left does not end the call; this does.
+      stop()
+      this.#call.signal.removeEventListener('abort', stop)
+    }
+  }
+
+  async *#say(signal: AbortSignal) {
+    yield { is: 'register', registration: this.#registration } as const
+    await this.#mayTalk.promise
+    // Another attempt may have taken over; the queue is its own then.
+    if (!signal.aborted) yield* this.#queue.drain()
+  }
+
+  async #take({ answer, candidates }: Heard): Promise<void> {
+    for (const [id, message] of candidates) {
+      this.#candidates.delete(id)
+      this.#candidates.set(id, message)
+    }
+    for (const id of this.#candidates.keys()) {
+      if (this.#candidates.size <= echoesMax) break
+      this.#candidates.delete(id)
+    }
+    await this.#inbox.push(answer)
+  }
+
+  #count(heard: Heard | undefined, { method }: Dialect): void {
+    const answer = heard?.answer
+    const useless = answer === undefined || (answer.is === 'parents' && answer.parents.length === 0)
+    this.#useless = useless ? this.#useless + 1 : 0
+    if (this.#useless >= uselessAnswersMax) {
+      throw refused(method, `It sent ${this.#useless} answers that name nobody to ask`)
+    }
+  }
+
+  #dialect(): Dialect | undefined {
+    return dialects[this.#registration.spec.kind]
+  }
+
+  #addresses(): readonly string[] {
+    return this.#world.nodes.map(({ address }) => address)
+  }
+}
