@@ -25,8 +25,23 @@ export {
 export { Peer } from './peer/peer.ts'
 export { Seeding } from './peer/seeding.ts'
 export { file } from './source/file.ts'
+export type { HttpTls } from './source/connections.ts'
 export { type HttpOptions, http } from './source/http.ts'
 export type { Source, SourceRead, SourceRequest } from './source/source.ts'
-export type { OriginStat } from './task/ports.ts'
+export type { TaskKind } from './task/kind.ts'
+export type { Piece } from './task/piece.ts'
+export type {
+  OpenPiece,
+  OriginStat,
+  Parent,
+  ParentAddress,
+  PieceEndpoint,
+  PieceReader,
+  PieceRequest,
+  Received,
+  Shelf,
+  Slot,
+} from './task/ports.ts'
 export { type TcpOptions, tcp } from './transport/tcp/tcp.ts'
-export type { Transport, TransportFactory, TransportHost } from './transport/transport.ts'
+export type { RateGate, Transport, TransportFactory, TransportHost } from './transport/transport.ts'
+export type { Clock } from './util/clock.ts'

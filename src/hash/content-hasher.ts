@@ -44,7 +44,7 @@ export class ContentHasher implements AsyncDisposable {
       workerData: algorithm,
     })
     this.#worker.on('message', (answer: DigestAnswer) => this.#onAnswer(answer))
-    this.#worker.on('error', (error) => this.#fail(error as Error))
+    this.#worker.on('error', (error) => this.#fail(error))
     this.#worker.on('exit', () => this.#fail(new Error('The hashing thread ended')))
   }
 

@@ -137,7 +137,7 @@ export interface DownloadOptions {
   readonly backToSource?: 'allow' | 'never'
   /** Where the pieces stay. @defaultValue memory for `bytes()` and `into`, else the peer's store */
   readonly store?: 'disk' | 'memory'
-  /** Memory of the caller, at least as long as the content: the pieces are read straight into it. */
+  /** Memory of the caller, at least as long as the content: the pieces are read straight into it. With `range`, the range is copied into it. */
   readonly into?: Uint8Array
   /** Pieces fetched at once. @defaultValue the peer's limit */
   readonly concurrency?: number
@@ -149,10 +149,15 @@ export interface DownloadOptions {
 
 /** How far a download is. Bytes are those of the wanted pieces. */
 export interface DownloadProgress {
+  /** Id of the task. */
   readonly task: string
+  /** Bytes kept so far. */
   readonly bytes: number
+  /** Bytes that will be kept in the end. */
   readonly bytesTotal: number
+  /** Pieces kept so far. */
   readonly pieces: number
+  /** Pieces that will be kept in the end. */
   readonly piecesTotal: number
   /** Bytes by origin of the piece. */
   readonly traffic: Traffic
@@ -172,11 +177,15 @@ export interface Traffic {
 export interface TaskInfo {
   /** 64 hex digits; `download({ task: id })` finds it. */
   readonly id: string
+  /** What kind of task: with an origin, or in the network alone (`persistentCache`, made by `write()`). */
   readonly kind: 'standard' | 'persistent' | 'persistentCache'
   /** Bytes of the whole content. */
   readonly length: number
+  /** Bytes of every piece but the last. */
   readonly pieceLength: number
+  /** Pieces of the whole content. */
   readonly pieces: number
+  /** Bytes by where they came from, for this download. */
   readonly traffic: Traffic
   /** Digest of the whole content, when it was checked or computed. */
   readonly digest?: string
@@ -191,10 +200,13 @@ export interface WriteOptions {
   readonly ttlMs?: number
   /** On how many hosts it is kept until then, this one included, 1 to 5; fewer when there are not so many. @defaultValue `2` */
   readonly replicas?: number
+  /** Keeps tasks with the same content apart; a part of the identity. */
   readonly tag?: string
+  /** Keeps tasks with the same content apart; a part of the identity. */
   readonly application?: string
   /** Bytes per piece, 4 MiB to 64 MiB; a part of the task's identity. @defaultValue by the length of the content */
   readonly pieceLength?: number
+  /** Ends the write; it rejects with `signal.reason` and nothing is kept. */
   readonly signal?: AbortSignal
 }
 
@@ -202,10 +214,14 @@ export interface WriteOptions {
 export interface SeedOptions {
   /** The URL that others download it by. It need not exist. */
   readonly url: string
+  /** Keeps tasks with the same URL apart; others give the same one. */
   readonly tag?: string
+  /** Keeps tasks with the same URL apart; others give the same one. */
   readonly application?: string
+  /** Query parameters that do not name the content. @defaultValue the signature parameters of the known object stores */
   readonly filteredQueryParams?: readonly string[]
   /** Bytes per piece, 4 MiB to 64 MiB; a part of the task's identity. @defaultValue by the length of the file */
   readonly pieceLength?: number
+  /** Ends the reading of the file; `seed()` rejects with `signal.reason`. A running publication is ended by `stop()`. */
   readonly signal?: AbortSignal
 }

@@ -14,8 +14,9 @@ export const droppedBytesMax: number = 16 * 1024
 export interface HttpTls {
   /** Authorities that are trusted besides those of Node. */
   readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[]
-  /** Certificate of this client, with its chain, and its key. */
+  /** Certificate of this client with its chain, PEM. */
   readonly cert?: string | Uint8Array
+  /** Key of `cert`, PEM. */
   readonly key?: string | Uint8Array
   /** The name that the certificates of all origins must carry, instead of the one in the URL. Redirects to other hosts fail then. */
   readonly servername?: string

@@ -32,15 +32,19 @@ export interface Source {
 
 /** What a source is asked. */
 export interface SourceRequest {
+  /** The URL of the download, parsed. May hold credentials. */
   readonly url: URL
   /** Request headers of the user: may hold credentials. */
   readonly headers: Readonly<Record<string, string>>
+  /** Fires when the answer is not wanted any more; the source ends its work then. */
   readonly signal: AbortSignal
 }
 
 /** What part a source is asked for. */
 export interface SourceRead extends SourceRequest {
+  /** First byte that is wanted. */
   readonly offset: number
+  /** How many bytes; to the end of the content without it. */
   readonly length?: number
   /** The version that is being read, from `stat`; a source that can tell must throw ORIGIN_CHANGED when it has another. */
   readonly validator?: string

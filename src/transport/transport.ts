@@ -27,6 +27,7 @@ export interface TransportHost {
   readonly uploadRate: RateGate
   /** Pieces sent at the same time; the others wait in order. */
   readonly uploadSlots: number
+  /** Time for pacing and time limits. */
   readonly clock: Clock
 }
 

@@ -66,7 +66,7 @@ describe('parseDigest()', () => {
 
   test('parseDigest() refuses what is no string', () => {
     for (const value of [undefined, null, 7, {}]) {
-      assert.throws(() => parseDigest(value as unknown as string), TypeError)
+      assert.throws(() => parseDigest(value as string), TypeError)
     }
   })
 })
