@@ -4,7 +4,7 @@ import { ReadableStream } from 'node:stream/web'
 import { PeerError } from '../errors.ts'
 
 import { output } from '../task/output.ts'
-import type { Range } from '../task/piece.ts'
+import { numbersIn, type Range } from '../task/piece.ts'
 
 import { deferred } from '../util/deferred.ts'
 import { flag, refuseUnknown, text } from '../util/settings.ts'
@@ -35,10 +35,13 @@ export interface ToFileOptions {
 export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   readonly #tasks: Tasks
   readonly #settings: DownloadSettings
-  readonly #scope: Scope
+  readonly #parents: readonly (AbortSignal | undefined)[]
+  readonly #scope = new Scope([])
   readonly #track: <T>(work: Promise<T>) => Promise<T>
   #opened: Promise<Opened> | undefined
   #done: Promise<TaskInfo> | undefined
+  /** What was complete when the download was done. */
+  #kept: Opened | undefined
 
   /** @internal */
   constructor(
@@ -49,7 +52,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   ) {
     this.#tasks = tasks
     this.#settings = settings
-    this.#scope = new Scope([lifetime, settings.signal])
+    this.#parents = [lifetime, settings.signal]
     this.#track = track
   }
 
@@ -74,8 +77,10 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   }
 
   async #toFile(path: string, overwrite: boolean, writable: boolean): Promise<TaskInfo> {
+    using _ = this.#attach()
     const { signal } = this.#scope
     signal.throwIfAborted()
+    this.#renew()
     if (!overwrite) await refuseExisting(path)
     const info = await this.#finish({ is: 'store' })
     const opened = await this.#open({ is: 'store' })
@@ -104,10 +109,13 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   }
 
   async #bytes(shared: boolean): Promise<Uint8Array> {
+    using _ = this.#attach()
+    this.#scope.signal.throwIfAborted()
+    this.#renew()
     const { into, range, store } = this.#settings
     // A range of memory would keep the whole content allocated: it goes through the store.
     const place: Place =
-      range !== undefined && into === undefined
+      range !== undefined
         ? { is: 'store' }
         : {
             is: 'memory',
@@ -118,7 +126,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     const opened = await this.#open(place)
     const { task } = opened
     const wanted = wholeOr(range, task.geometry.contentLength)
-    refuseTooLarge(wanted.length, into)
+    this.#refuseTooLarge(wanted.length, opened)
     const release = task.hold()
     try {
       const memory = range === undefined ? task.memory : undefined
@@ -143,14 +151,30 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     const read = deferred<void>()
     void this.#track(read.promise)
+    using _ = this.#attach()
+    const { signal } = this.#scope
+    const chunks = this.#iterate()
+    // A consumer that stands still cannot keep alive what was cancelled; when it goes on, it gets the reason.
+    const end = (): void => read.resolve()
+    const stop = (): void => void chunks.return().then(end, end)
+    signal.addEventListener('abort', stop, { once: true })
     try {
-      yield* this.#iterate()
+      for (;;) {
+        signal.throwIfAborted()
+        const next = await chunks.next()
+        if (next.done === true) break
+        yield next.value
+      }
+      signal.throwIfAborted()
     } finally {
+      signal.removeEventListener('abort', stop)
+      await chunks.return()
       read.resolve()
     }
   }
 
   async *#iterate(): AsyncGenerator<Uint8Array, void, undefined> {
+    this.#renew()
     const opened = await this.#open({ is: 'store' })
     const release = opened.task.hold()
     let whole = false
@@ -187,7 +211,6 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     this.#scope.abort(new PeerError('CLOSED', 'The download was closed', { what: 'download' }))
     // What is pending rejects with CLOSED; here it only matters that it has ended.
     await Promise.allSettled([this.#opened, this.#done])
-    this.#scope[Symbol.dispose]()
   }
 
   /** The same as `close()`. */
@@ -210,6 +233,42 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     )
   }
 
+  /** Hears of the peer's end and of the caller's signal while something is done with the download: one that rests hangs on nobody. */
+  #attach(): Disposable {
+    const outer = new Scope(this.#parents)
+    const end = (): void => this.#scope.abort(outer.signal.reason)
+    if (outer.signal.aborted) end()
+    else outer.signal.addEventListener('abort', end, { once: true })
+    return outer
+  }
+
+  /** Used again after it was done: what has been dropped since, by collection or because it was damaged, is fetched anew. */
+  #renew(): void {
+    if (this.#kept === undefined) return
+    const { task, store } = this.#kept
+    const numbers = numbersIn(task.geometry, this.#settings.range)
+    if (store.get(task.record.id) === task && numbers.every((number) => task.has(number))) return
+    this.#kept = undefined
+    this.#opened = undefined
+    this.#done = undefined
+  }
+
+  #refuseTooLarge(length: number, { share }: Opened): void {
+    const lengthMax = this.#settings.into?.byteLength ?? constants.MAX_LENGTH
+    if (length <= lengthMax) return
+    const error = new PeerError('TOO_LARGE', `${length} bytes do not fit in one Uint8Array`, {
+      length,
+      lengthMax,
+      instead: 'toFile(), iteration, stream() or a range',
+    })
+    // Nobody else asked for the content: it is not fetched for nothing.
+    if (this.#done === undefined) {
+      share?.leave(error)
+      this.#opened = undefined
+    }
+    throw error
+  }
+
   #open(place: Place): Promise<Opened> {
     this.#opened ??= this.#start(place)
     return this.#opened
@@ -218,12 +277,12 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   async #start(asked: Place): Promise<Opened> {
     const { spec, lookup, range, backToSource, store, into, concurrency } = this.#settings
     const kept: Place =
-      store === 'memory' || into !== undefined
+      store === 'memory' || (into !== undefined && range === undefined)
         ? {
             is: 'memory',
             shared: false,
             weak: store !== 'memory',
-            ...(into === undefined ? {} : { into }),
+            ...(into === undefined || range !== undefined ? {} : { into }),
           }
         : asked
     const place: Place = store === 'disk' ? { is: 'store' } : asked.is === 'memory' ? asked : kept
@@ -259,39 +318,37 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   }
 
   async #complete(place: Place): Promise<TaskInfo> {
+    using _ = this.#attach()
     const { signal } = this.#scope
     const { range, onProgress } = this.#settings
+    const opened = await this.#open(place)
+    const { spec, task, share } = opened
+    const release = task.hold()
     try {
-      const opened = await this.#open(place)
-      const { spec, task, share } = opened
-      const release = task.hold()
-      try {
-        const hashed =
-          spec.digest === undefined ? undefined : checkDigest(opened, spec.digest, signal)
-        // Both are waited for: a digest that fails first must not leave the other one unobserved.
-        await Promise.all([share?.done, hashed])
-      } finally {
-        share?.leave(signal.reason)
-        release()
-      }
-      signal.throwIfAborted()
-      const wanted = wholeOr(range, task.geometry.contentLength).length
-      const traffic =
-        share === undefined
-          ? { source: 0, peers: 0, local: wanted }
-          : shown(spec.id, share.progress()).traffic
-      if (share === undefined) report(onProgress, allLocal(opened, wanted))
-      return {
-        id: spec.id,
-        kind: spec.kind,
-        length: task.geometry.contentLength,
-        pieceLength: task.geometry.pieceLength,
-        pieces: task.geometry.pieceCount,
-        traffic,
-        ...(spec.digest === undefined ? {} : { digest: spec.digest }),
-      }
+      const hashed =
+        spec.digest === undefined ? undefined : checkDigest(opened, spec.digest, signal)
+      // Both are waited for: a digest that fails first must not leave the other one unobserved.
+      await Promise.all([share?.done, hashed])
     } finally {
-      this.#scope[Symbol.dispose]()
+      share?.leave(signal.reason)
+      release()
+    }
+    signal.throwIfAborted()
+    const wanted = wholeOr(range, task.geometry.contentLength).length
+    const traffic =
+      share === undefined
+        ? { source: 0, peers: 0, local: wanted }
+        : shown(spec.id, share.progress()).traffic
+    if (share === undefined) report(onProgress, allLocal(opened, wanted))
+    this.#kept = opened
+    return {
+      id: spec.id,
+      kind: spec.kind,
+      length: task.geometry.contentLength,
+      pieceLength: task.geometry.pieceLength,
+      pieces: task.geometry.pieceCount,
+      traffic,
+      ...(spec.digest === undefined ? {} : { digest: spec.digest }),
     }
   }
 }
@@ -299,16 +356,6 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
 function wholeOr(range: Range | undefined, contentLength: number): Range {
   if (range === undefined) return { start: 0, length: contentLength }
   return { start: range.start, length: Math.min(range.length, contentLength - range.start) }
-}
-
-function refuseTooLarge(length: number, into: Uint8Array | undefined): void {
-  const lengthMax = into?.byteLength ?? constants.MAX_LENGTH
-  if (length <= lengthMax) return
-  throw new PeerError('TOO_LARGE', `${length} bytes do not fit in one Uint8Array`, {
-    length,
-    lengthMax,
-    instead: 'toFile(), iteration, stream() or a range',
-  })
 }
 
 /** Whether kept memory is what the caller asked for. */

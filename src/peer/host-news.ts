@@ -40,11 +40,12 @@ export async function* hostNews(
 /** Resolves after the interval, or at once when the child goes away. */
 async function pause(clock: Clock, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
-    const cancel = clock.after(hostNewsIntervalMs, resolve)
     const end = (): void => {
       cancel()
+      signal.removeEventListener('abort', end)
       resolve()
     }
+    const cancel = clock.after(hostNewsIntervalMs, end)
     if (signal.aborted) end()
     else signal.addEventListener('abort', end, { once: true })
   })

@@ -65,7 +65,12 @@ export async function seed(
   await world.announcements.announce(task)
   return new Seeding(infoOf(task), async () => {
     // The scheduler learns of it through the store.
-    await world.store.delete(task.record.id)
+    try {
+      await world.store.delete(task.record.id)
+    } catch (error) {
+      // The peer was closed first: nothing is served any more.
+      if (!PeerError.is(error, 'CLOSED')) throw error
+    }
   })
 }
 

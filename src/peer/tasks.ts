@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { PeerError } from '../errors.ts'
 import { redactUrl } from '../source/redact.ts'
 import type { KeptTask, Store } from '../storage/store.ts'
@@ -6,6 +7,7 @@ import type { Origin, OriginStat, TaskSpec } from '../task/ports.ts'
 import { Run } from '../task/run.ts'
 import type { Share } from '../task/share.ts'
 import { KeyedLock } from '../util/keyed-lock.ts'
+import { abortable } from '../util/scope.ts'
 import { SharedWork } from '../util/shared-work.ts'
 import { limitedOrigin } from './limited.ts'
 import { lookUp } from './look-up.ts'
@@ -59,6 +61,10 @@ interface Active {
 export class Tasks {
   readonly #world: World
   readonly #active = new Map<string, Active>()
+  /** Tasks whose memory belongs to the application once they are complete. */
+  readonly #lent = new WeakSet<KeptTask>()
+  /** Tasks that several downloads share, or have shared. */
+  readonly #joined = new WeakSet<KeptTask>()
   readonly #lock = new KeyedLock()
   readonly #stats = new SharedWork<OriginStat>()
 
@@ -115,6 +121,10 @@ export class Tasks {
       origin === undefined || want.backToSource === 'never'
         ? undefined
         : await this.#stat(spec, origin, signal)
+    // Waited for outside of the lock, so that others can join that run meanwhile.
+    const other = this.#active.get(spec.id)
+    if (other !== undefined && !serves(other, { ...want, spec }))
+      await abortable(other.run.ended, signal)
     return this.#lock.run(spec.id, signal, () =>
       this.#openLocked({ ...want, spec }, origin, stat, found?.cut, signal),
     )
@@ -131,14 +141,13 @@ export class Tasks {
     const { spec } = want
     await this.#dropOld(spec, stat)
     const active = this.#active.get(spec.id)
-    const serves = active?.backToSource === 'allow' || want.backToSource === 'never'
-    if (active !== undefined && active.run.open && serves) {
+    if (active !== undefined && active.run.open && serves(active, want)) {
       checkRange(want.range, active.task.geometry)
+      this.#joined.add(active.task)
       return { spec, ...active, share: active.run.join(want.range) }
     }
-    // A run that may not use the origin cannot serve one that may: it gives way, and what it kept is used.
-    if (active !== undefined) await active.run.ended
-    const kept = this.find(spec.id)
+    if (active !== undefined) await abortable(active.run.ended, signal)
+    const kept = await this.#intact(this.find(spec.id), signal)
     if (kept !== undefined) return this.#resume(want, origin, stat, kept)
     const cut = told ?? (await this.#cut(spec, stat, signal))
     if (cut !== undefined) return this.#begin(want, origin, stat, cut)
@@ -165,6 +174,40 @@ export class Tasks {
     active?.run.cancel(error)
     await active?.run.ended
     await kept.store.delete(spec.id)
+  }
+
+  /**
+   * Memory that the application has in hand may have been written to. Then it is the application's alone, and the content is taken from elsewhere.
+   */
+  async #intact(
+    kept: { readonly task: KeptTask; readonly store: Store } | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly task: KeptTask; readonly store: Store } | undefined> {
+    const { memory } = this.#world
+    if (kept === undefined || kept.store !== memory) return kept
+    const { id, kind } = kept.task.record
+    if (!kept.task.complete) {
+      // Nobody fetches it: what is missing was damaged. Memory that belongs to the application is not written to a second time.
+      if (!this.#lent.has(kept.task)) return kept
+      await memory.delete(id)
+      return this.find(id)
+    }
+    const release = kept.task.hold()
+    try {
+      for (let number = 0; number < kept.task.geometry.pieceCount; number++) {
+        const piece = await memory.open({ taskId: id, kind, number }, signal)
+        piece.close()
+        // Each may have been summed up again: long content must not hold up the event loop.
+        await setImmediate()
+      }
+      return kept
+    } catch (error) {
+      if (!PeerError.is(error, 'STORE_CORRUPT', 'TASK_NOT_FOUND')) throw error
+      if (memory.get(id) === kept.task) await memory.delete(id)
+      return this.find(id)
+    } finally {
+      release()
+    }
   }
 
   #resume(
@@ -212,13 +255,18 @@ export class Tasks {
     checkRange(want.range, cut)
     const made = await this.#create(want, cut, stat)
     const opened = this.#resume(want, origin, stat, made)
-    if (want.place.is === 'memory' && want.place.weak) this.#dropUnfinished(made)
+    if (want.place.is === 'memory' && want.place.weak) {
+      this.#lent.add(made.task)
+      this.#dropUnfinished(made)
+    }
     return opened
   }
 
   /** Memory that was taken for one download is given back at once when that does not complete it. */
   #dropUnfinished({ store, task }: { readonly store: Store; readonly task: KeptTask }): void {
     void this.ending(task.record.id)?.then(async () => {
+      // Another download may still read its part: then collection drops it.
+      if (this.#joined.has(task)) return
       if (!task.complete && store.get(task.record.id) === task) await store.delete(task.record.id)
     })
   }
@@ -277,6 +325,15 @@ export class Tasks {
       return undefined
     }
   }
+}
+
+/**
+ * Whether a run is one that this download can join. One that may not use the origin does not serve one that may; and `never` is a guarantee that must
+ * outlive everybody else who wanted the run, so such a download comes after it and uses what it kept.
+ */
+function serves(active: Active, want: Want): boolean {
+  if (active.backToSource === want.backToSource) return true
+  return want.backToSource === 'never' && want.spec.url === undefined
 }
 
 function changed(

@@ -75,7 +75,9 @@ export class Trigger {
       }),
       pieceMessage,
     )
-    if (request.persistent) await this.#tasks.find(spec.id)?.task.update({ persistent: true })
+    const task = request.persistent ? this.#tasks.find(spec.id)?.task : undefined
+    // The caller may have named a download: that is this host's own, and not pinned from outside.
+    if (task?.record.kind === 'persistentCache') await task.update({ persistent: true })
   }
 
   async *#follow<M extends TaskMessage | ReplicaMessage>(

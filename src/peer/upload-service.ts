@@ -54,7 +54,10 @@ export function uploadRoutes(
       downloadPersistentCacheTask: (request, context) =>
         parts().trigger.replicate(request, context.signal),
       updatePersistentCacheTask: async ({ taskId, persistent }) => {
-        await kept(parts().tasks, taskId).task.update({ persistent })
+        const { task } = kept(parts().tasks, taskId)
+        // A download is this host's own: nobody pins it from outside.
+        if (task.record.kind !== 'persistentCache') throw notFound()
+        await task.update({ persistent })
         return create(EmptySchema)
       },
       statTask: async ({ taskId }, context) => {

@@ -40,6 +40,7 @@ async function digestOf(
         signal.throwIfAborted()
         const buffer = await hasher.buffer()
         const count = await piece.read(buffer.subarray(0, length - at), at)
+        if (count === 0) throw endedEarly(at, length)
         hasher.push(buffer, count)
         at += count
       }
@@ -49,4 +50,13 @@ async function digestOf(
   }
   // Awaited here: the thread must not be ended before it has answered.
   return await hasher.digest()
+}
+
+function endedEarly(at: number, length: number): PeerError<'STORE_FAILED'> {
+  const details = { path: '', operation: 'read', errno: 'EOF' }
+  return new PeerError(
+    'STORE_FAILED',
+    `A kept piece ends at byte ${at} instead of ${length}`,
+    details,
+  )
 }

@@ -3,7 +3,7 @@ import { PeerError } from '../errors.ts'
 import { PersistentCacheTaskId } from '../hash/task-id.ts'
 import type { KeptTask } from '../storage/store.ts'
 import { describe } from '../util/settings.ts'
-import { Scope } from '../util/scope.ts'
+import { abortable, Scope } from '../util/scope.ts'
 import { writeSettings } from './download-settings.ts'
 import type { TaskInfo, Writable, WriteOptions } from './options.ts'
 import { infoOf } from './seeding.ts'
@@ -58,7 +58,7 @@ export async function write(
 function chunksOf(content: Writable): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
   if (content instanceof Uint8Array) return parts(content)
   if (typeof content === 'string' || content instanceof URL) {
-    return createReadStream(content, { highWaterMark: readBytes })
+    return fileChunks(content)
   }
   if (typeof content === 'object' && content !== null && Symbol.asyncIterator in content) {
     return content
@@ -66,6 +66,11 @@ function chunksOf(content: Writable): AsyncIterable<Uint8Array> | Iterable<Uint8
   throw new TypeError(
     `A path, a Uint8Array or an async iterable is needed, got ${describe(content)}`,
   )
+}
+
+/** Opened when it is first read: a stream that nobody reads yet would end the process when the file is missing. */
+async function* fileChunks(path: string | URL): AsyncGenerator<Uint8Array, void, undefined> {
+  yield* createReadStream(path, { highWaterMark: readBytes })
 }
 
 function* parts(bytes: Uint8Array): Generator<Uint8Array> {
@@ -77,19 +82,38 @@ async function* foreign(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  signal.throwIfAborted()
+  const reader =
+    Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]()
+  let ended = false
   try {
-    for await (const chunk of chunks) {
+    for (;;) {
       signal.throwIfAborted()
-      if (!(chunk instanceof Uint8Array)) {
-        throw new TypeError(`The content must come as Uint8Array, got ${describe(chunk)}`)
+      const next = await abortable(Promise.resolve(reader.next()), signal)
+      ended = next.done === true
+      if (next.done === true) return
+      if (!(next.value instanceof Uint8Array)) {
+        throw new TypeError(`The content must come as Uint8Array, got ${describe(next.value)}`)
       }
-      yield chunk
+      yield next.value
     }
-    signal.throwIfAborted()
   } catch (error) {
     signal.throwIfAborted()
     throw readError(error)
+  } finally {
+    if (!ended) await letGo(reader, signal)
   }
+}
+
+/** Ends the caller's iteration early, and waits for that unless cancelled: content that stands still would hang here too. */
+async function letGo(
+  reader: AsyncIterator<Uint8Array> | Iterator<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const ending = async (): Promise<unknown> => reader.return?.()
+  // Why the write ends is known already; what the caller's iterable throws while it is let go of changes nothing.
+  const ended = ending().catch(() => undefined)
+  if (!signal.aborted) await abortable(ended, signal)
 }
 
 function readError(error: unknown): unknown {
