@@ -33,7 +33,7 @@ import { Shelves } from './shelves.ts'
 import { Tasks } from './tasks.ts'
 import { Trigger } from './trigger.ts'
 import { type UploadServiceParts, uploadRoutes } from './upload-service.ts'
-import type { HostIdentity, World } from './world.ts'
+import type { HostIdentity, Signals, World } from './world.ts'
 
 /** Milliseconds that the schedulers have for taking the leave of this host. */
 export const leaveTimeoutMs: number = 1000
@@ -52,10 +52,10 @@ export interface Assembly {
 }
 
 /** Opens, listens and connects all parts of a peer. What was opened is closed again when a later part fails. */
-export async function assemble(settings: Settings, lifetime: AbortSignal): Promise<Assembly> {
+export async function assemble(settings: Settings, signals: Signals): Promise<Assembly> {
   const closing = new Closing()
   try {
-    return await build(settings, lifetime, closing)
+    return await build(settings, signals, closing)
   } catch (error) {
     await closing.run(0)
     throw error
@@ -65,7 +65,7 @@ export async function assemble(settings: Settings, lifetime: AbortSignal): Promi
 /** Steps in the order in which one needs the other; each adds what frees it. */
 async function build(
   settings: Settings,
-  lifetime: AbortSignal,
+  { lifetime, closing: ending }: Signals,
   closing: Closing,
 ): Promise<Assembly> {
   const clock = systemClock
@@ -128,7 +128,7 @@ async function build(
     world,
     tasks,
     closing: serving.signal,
-    trigger: new Trigger(world, tasks, lifetime),
+    trigger: new Trigger(world, tasks, { lifetime, closing: ending }),
     hostNews: {
       clock,
       sentBytes: () => uploadGate.bytes,

@@ -10,6 +10,7 @@ import { deferred } from '../util/deferred.ts'
 import { flag, refuseUnknown, text } from '../util/settings.ts'
 import { Scope } from '../util/scope.ts'
 import type { DownloadSettings } from './download-settings.ts'
+import type { ClosingGrace } from './closing-grace.ts'
 import { allLocal, report, shown } from './download-progress.ts'
 import type { TaskInfo } from './options.ts'
 import { outputRange } from './output-range.ts'
@@ -27,6 +28,15 @@ export interface ToFileOptions {
   readonly writable?: boolean
 }
 
+/** What a download needs of its peer. */
+export interface DownloadHost {
+  /** Fires when the peer is gone. */
+  readonly lifetime: AbortSignal
+  readonly grace: ClosingGrace
+  /** The peer does not close before this has ended. */
+  track<T>(work: Promise<T>): Promise<T>
+}
+
 /**
  * One download: made by `Peer.download()`, started by the first thing that is done with it. It can be used several times; the content is fetched once.
  *
@@ -37,23 +47,18 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   readonly #settings: DownloadSettings
   readonly #parents: readonly (AbortSignal | undefined)[]
   readonly #scope = new Scope([])
-  readonly #track: <T>(work: Promise<T>) => Promise<T>
+  readonly #host: DownloadHost
   #opened: Promise<Opened> | undefined
   #done: Promise<TaskInfo> | undefined
   /** What was complete when the download was done. */
   #kept: Opened | undefined
 
   /** @internal */
-  constructor(
-    tasks: Tasks,
-    settings: DownloadSettings,
-    lifetime: AbortSignal,
-    track: <T>(work: Promise<T>) => Promise<T>,
-  ) {
+  constructor(tasks: Tasks, settings: DownloadSettings, host: DownloadHost) {
     this.#tasks = tasks
     this.#settings = settings
-    this.#parents = [lifetime, settings.signal]
-    this.#track = track
+    this.#parents = [host.lifetime, settings.signal]
+    this.#host = host
   }
 
   /** Resolves when every wanted piece is kept and, where a digest was given, the content has it. Starts the download into the peer's store. */
@@ -73,7 +78,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     refuseUnknown('options', options, ['overwrite', 'writable'])
     const overwrite = flag('options.overwrite', options.overwrite ?? false)
     const writable = flag('options.writable', options.writable ?? false)
-    return this.#track(this.#toFile(path, overwrite, writable))
+    return this.#host.track(this.#toFile(path, overwrite, writable))
   }
 
   async #toFile(path: string, overwrite: boolean, writable: boolean): Promise<TaskInfo> {
@@ -105,7 +110,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
    */
   async bytes(options: { readonly shared?: boolean } = {}): Promise<Uint8Array> {
     refuseUnknown('options', options, ['shared'])
-    return this.#track(this.#bytes(flag('options.shared', options.shared ?? false)))
+    return this.#host.track(this.#bytes(flag('options.shared', options.shared ?? false)))
   }
 
   async #bytes(shared: boolean): Promise<Uint8Array> {
@@ -150,7 +155,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   /** The content, or the wanted range of it, in order as it comes; the consumer sets the pace. A wrong digest shows at the end. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     const read = deferred<void>()
-    void this.#track(read.promise)
+    void this.#host.track(read.promise)
     using _ = this.#attach()
     const { signal } = this.#scope
     const chunks = this.#iterate()
@@ -163,7 +168,12 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
         signal.throwIfAborted()
         const next = await chunks.next()
         if (next.done === true) break
-        yield next.value
+        const asked = this.#host.grace.standing(() => this.#scope.abort(stoodStill()))
+        try {
+          yield next.value
+        } finally {
+          asked()
+        }
       }
       signal.throwIfAborted()
     } finally {
@@ -312,7 +322,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
       this.#done = this.#complete(place)
       // Whoever waits for it sees the failure; nobody may be waiting for `done` itself.
       this.#done.catch(() => undefined)
-      void this.#track(this.#done)
+      void this.#host.track(this.#done)
     }
     return this.#done
   }
@@ -351,6 +361,10 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
       ...(spec.digest === undefined ? {} : { digest: spec.digest }),
     }
   }
+}
+
+function stoodStill(): PeerError<'CLOSED'> {
+  return new PeerError('CLOSED', 'The peer closed while the reader stood still', { what: 'peer' })
 }
 
 function wholeOr(range: Range | undefined, contentLength: number): Range {

@@ -212,7 +212,9 @@ export interface WriteOptions {
 
 /** How a file on this disk is published. */
 export interface SeedOptions {
-  /** The URL that others download it by. It need not exist. */
+  /**
+   * The URL that others download it by. It need not answer; where it answers that there is no such content, others need `backToSource: 'never'`.
+   */
   readonly url: string
   /** Keeps tasks with the same URL apart; others give the same one. */
   readonly tag?: string

@@ -1,6 +1,8 @@
 import { PeerError } from '../errors.ts'
+import { allowListeners } from '../util/scope.ts'
 import { assemble, type Assembly } from './assemble.ts'
-import { Download } from './download.ts'
+import { ClosingGrace } from './closing-grace.ts'
+import { Download, type DownloadHost } from './download.ts'
 import { downloadSettings, type Target } from './download-settings.ts'
 import type {
   DownloadOptions,
@@ -14,7 +16,7 @@ import { type Seeding, seed } from './seeding.ts'
 import { settings } from './settings.ts'
 import { write } from './write.ts'
 
-/** Milliseconds that `close()` lets running uploads go on. */
+/** Milliseconds that `close()` lets running uploads go on, and readers stand still. */
 export const closeTimeoutMs: number = 5000
 
 type State =
@@ -36,12 +38,20 @@ type State =
 export class Peer implements AsyncDisposable {
   readonly #assembly: Assembly
   readonly #lifetime: AbortController
+  readonly #closing: AbortController
+  readonly #host: DownloadHost
   readonly #open = new Set<Promise<unknown>>()
   #state: State = { is: 'open' }
 
-  private constructor(assembly: Assembly, lifetime: AbortController) {
+  private constructor(assembly: Assembly, lifetime: AbortController, closing: AbortController) {
     this.#assembly = assembly
     this.#lifetime = lifetime
+    this.#closing = closing
+    this.#host = {
+      lifetime: lifetime.signal,
+      grace: new ClosingGrace(closing.signal, assembly.world.clock, closeTimeoutMs),
+      track: (work) => this.#track(work),
+    }
   }
 
   /**
@@ -52,7 +62,10 @@ export class Peer implements AsyncDisposable {
   static async start(options: PeerOptions = {}): Promise<Peer> {
     const parsed = settings(options)
     const lifetime = new AbortController()
-    return new Peer(await assemble(parsed, lifetime.signal), lifetime)
+    const closing = new AbortController()
+    const signals = { lifetime: lifetime.signal, closing: closing.signal }
+    allowListeners(closing.signal)
+    return new Peer(await assemble(parsed, signals), lifetime, closing)
   }
 
   /** Id of this host in the network. */
@@ -80,7 +93,7 @@ export class Peer implements AsyncDisposable {
     this.#refuseClosed()
     const parsed = downloadSettings(target, options)
     const { tasks } = this.#assembly
-    return new Download(tasks, parsed, this.#lifetime.signal, (work) => this.#track(work))
+    return new Download(tasks, parsed, this.#host)
   }
 
   /** Publishes a file of this disk as the content of a URL, without a copy. See {@link Seeding}. */
@@ -101,8 +114,8 @@ export class Peer implements AsyncDisposable {
   }
 
   /**
-   * Takes no new work, waits for downloads and writes that run, lets uploads end for a while, tells the scheduler, and frees everything. A process that closed
-   * its peers exits by itself. Safe to call twice.
+   * Takes no new work, waits for downloads and writes that run, lets uploads end for a while, tells the scheduler, and frees everything. A reader that asks for
+   * nothing for `closeTimeoutMs` meanwhile is given up with CLOSED. A process that closed its peers exits by itself. Safe to call twice.
    */
   async close(): Promise<void> {
     if (this.#state.is === 'open') {
@@ -128,6 +141,7 @@ export class Peer implements AsyncDisposable {
   }
 
   async #shutDown(timeoutMs: number): Promise<void> {
+    this.#closing.abort(new PeerError('CLOSED', 'The peer is closing', { what: 'peer' }))
     try {
       while (this.#open.size > 0) await Promise.allSettled(this.#open)
       await this.#assembly.tasks.idle()

@@ -14,7 +14,7 @@ import { Scope } from '../util/scope.ts'
 import { downloadSettings } from './download-settings.ts'
 import { pieceNews } from './piece-news.ts'
 import type { Opened, Tasks, Want } from './tasks.ts'
-import type { World } from './world.ts'
+import type { Signals, World } from './world.ts'
 
 /** Downloads ordered over the network at the same time; one more is refused with RESOURCE_EXHAUSTED. */
 export const triggersMax: number = 256
@@ -29,13 +29,13 @@ type ReplicaMessage = MessageInitShape<typeof DownloadPersistentCacheTaskRespons
 export class Trigger {
   readonly #world: World
   readonly #tasks: Tasks
-  readonly #lifetime: AbortSignal
+  readonly #signals: Signals
   #running = 0
 
-  constructor(world: World, tasks: Tasks, lifetime: AbortSignal) {
+  constructor(world: World, tasks: Tasks, signals: Signals) {
     this.#world = world
     this.#tasks = tasks
-    this.#lifetime = lifetime
+    this.#signals = signals
   }
 
   /** Answers DownloadTask. The download goes on when the caller goes away: the scheduler only starts it. */
@@ -86,12 +86,15 @@ export class Trigger {
     started: (opened: Opened) => M,
     finished: (piece: ReturnType<typeof pieceOf>) => object,
   ): AsyncGenerator<M, void, undefined> {
+    if (this.#signals.closing.aborted) {
+      throw new ConnectError('The peer is closing', Code.Unavailable)
+    }
     if (this.#running >= triggersMax) {
       throw new ConnectError('Too many ordered downloads', Code.ResourceExhausted)
     }
     this.#running++
     // Not tied to the call: a scheduler that restarts must not stop its seeds.
-    const scope = new Scope([this.#lifetime])
+    const scope = new Scope([this.#signals.lifetime])
     const ids = { hostId: this.#world.host.id, peerId: this.#world.newPeerId() }
     let opened: Opened | undefined
     try {

@@ -46,3 +46,11 @@ export interface World {
   newPeerId(): string
   readonly announcements: Announcements
 }
+
+/** The life of a peer, as its parts see it. */
+export interface Signals {
+  /** Fires when everything stops. */
+  readonly lifetime: AbortSignal
+  /** Fires when no new work is taken. */
+  readonly closing: AbortSignal
+}

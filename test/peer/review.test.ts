@@ -282,3 +282,17 @@ test('Download.bytes() asks anew when the task was dropped since', async (t) => 
   await peer.download(from.url).done
   verifyBytes(await download.bytes(), from.content)
 })
+
+test('Peer.close() ends when a reader was left standing, and the reader gets CLOSED', async (t) => {
+  const from = await origin(t, { length: 9 * mib })
+  const peer = await startPeer(t)
+  const reader = peer.download(from.url).stream().getReader()
+  await reader.read()
+  await peer.close()
+  await assert.rejects(
+    async () => {
+      while (!(await reader.read()).done) continue
+    },
+    (error) => PeerError.is(error, 'CLOSED'),
+  )
+})
