@@ -16,6 +16,7 @@ export interface Digest {
   readonly value: string
 }
 
+/** Largest CRC-32. */
 const crcMax = 0xffff_ffff
 const forms: Readonly<Record<DigestAlgorithm, RegExp>> = {
   crc32: /^[0-9]{1,10}$/,

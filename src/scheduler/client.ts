@@ -1,3 +1,5 @@
+import { Code, ConnectError } from '@connectrpc/connect'
+
 import { PeerError } from '../errors.ts'
 import type { Channel } from '../rpc/channel.ts'
 import { shortText, u32, u64, wireTime } from '../rpc/convert.ts'
@@ -83,6 +85,7 @@ export class SchedulerClient implements Announcer {
   readonly #sessions = new Set<AnnounceSession>()
   readonly #lifetime = new AbortController()
   #announcing = false
+  #left = false
 
   constructor(options: SchedulerClientOptions) {
     this.#options = options
@@ -95,11 +98,12 @@ export class SchedulerClient implements Announcer {
       host: options.host,
       intervalMs: options.announceIntervalMs ?? 30_000,
       callTimeoutMs: this.#callTimeoutMs,
+      signal: this.#lifetime.signal,
       onForgotten: onFound,
     })
     this.#failover = new Failover(
       this.#nodes,
-      (node) => this.#announcer.announceTo(node),
+      (node) => this.#announceTo(node),
       this.#callTimeoutMs,
     )
     this.#nodes.set(options.addresses)
@@ -132,6 +136,7 @@ export class SchedulerClient implements Announcer {
    */
   async announceHost(signal: AbortSignal): Promise<void> {
     this.#announcing = true
+    this.#left = false
     using scope = this.#scope(signal)
     const nodes = this.#nodes.all
     const calls = nodes.map((node) => this.#announcer.start(node))
@@ -154,7 +159,7 @@ export class SchedulerClient implements Announcer {
       signal: this.#lifetime.signal,
       finishTimeoutMs: this.#options.finishTimeoutMs ?? 2_000,
       nodes: this.#nodes.order(registration.spec.id),
-      announceTo: (node) => this.#announcer.announceTo(node),
+      announceTo: (node) => this.#announceTo(node),
     }
     const session = new AnnounceSession(world, registration)
     this.#sessions.add(session)
@@ -237,6 +242,7 @@ export class SchedulerClient implements Announcer {
   /** This host leaves: every scheduler that can be reached is told, and nothing is announced any more. Never throws but for the signal. */
   async deleteHost(signal: AbortSignal): Promise<void> {
     this.#announcing = false
+    this.#left = true
     using scope = this.#scope(signal)
     const options = { signal: scope.signal, timeoutMs: this.#callTimeoutMs }
     const hostId = this.#options.host().id
@@ -335,6 +341,12 @@ export class SchedulerClient implements Announcer {
     this.#lifetime.abort(new PeerError('CLOSED', `${what} was closed`, { what }))
     this.#announcer.close()
     this.#nodes.close()
+  }
+
+  /** A host that took its leave stays away, whoever asks for it. */
+  async #announceTo(node: SchedulerNode): Promise<void> {
+    if (this.#left) throw new ConnectError('This host has left', Code.NotFound)
+    await this.#announcer.announceTo(node)
   }
 
   #announceQuietly(node: SchedulerNode): void {

@@ -13,6 +13,8 @@ export interface AnnouncerWorld {
   readonly host: () => HostFigures
   readonly intervalMs: number
   readonly callTimeoutMs: number
+  /** Fires when the client closes. */
+  readonly signal: AbortSignal
   /** This scheduler may have forgotten the host: it said so, or did not hear of it for too long. */
   readonly onForgotten: (node: SchedulerNode) => void
 }
@@ -90,18 +92,18 @@ class Round {
 
   async #call(): Promise<void> {
     this.#release()
-    const { clock, host, intervalMs, callTimeoutMs } = this.#world
+    const { clock, host, intervalMs, callTimeoutMs, signal } = this.#world
     const hold = this.#node.hold()
     try {
       const request = { host: hostMessage(host()), interval: wireTime(intervalMs) }
-      await this.#node.client.announceHost(request, { timeoutMs: callTimeoutMs })
+      await this.#node.client.announceHost(request, { signal, timeoutMs: callTimeoutMs })
       this.#node.up()
       this.#noteSilence(clock.now(), intervalMs)
       this.#failures = 0
     } catch (error) {
       this.#failures++
       const failure = schedulerFailure(error)
-      if (failure.is === 'gone') this.#node.down(failure.reason)
+      if (failure.is === 'gone' && !signal.aborted) this.#node.down(failure.reason)
       throw error
     } finally {
       hold()

@@ -1,7 +1,13 @@
 import { PeerError } from '../errors.ts'
 import type { Candidate } from '../rpc/convert-peer.ts'
-import type { Answer, Parent, PieceReport, Registration, Session } from '../task/ports.ts'
-import type { SessionEnd } from '../task/ports.ts'
+import type {
+  Answer,
+  Parent,
+  PieceReport,
+  Registration,
+  Session,
+  SessionEnd,
+} from '../task/ports.ts'
 import type { Clock } from '../util/clock.ts'
 import { deferred } from '../util/deferred.ts'
 import { type Dialect, dialects, type Heard } from './dialect.ts'
@@ -173,7 +179,9 @@ export class AnnounceSession implements Session {
       try {
         await this.#world.announceTo(node)
       } catch (error) {
-        return schedulerFailure(error)
+        const missed = schedulerFailure(error)
+        if (missed.is === 'gone' || missed.is === 'busy') return missed
+        throw refused('AnnounceHost', missed.reason, error)
       }
     }
   }

@@ -2,7 +2,7 @@ import type { ErrorCode } from '../errors.ts'
 
 /**
  * What a failure says about whoever was asked.
- * `ban`: never ask again in this download. `strike`: wait a while, and give up after some in a row. `refuse`: not for this piece.
+ * `ban`: never ask again in this download. `strike`: pause, and give up after some in a row. `refuse`: not for this piece.
  * `local`: nobody else can help, the download ends.
  */
 export type Blame = 'ban' | 'strike' | 'refuse' | 'local'
@@ -59,24 +59,39 @@ export function blameFor(code: ErrorCode): Blame {
   return blame
 }
 
-/** Whether somebody may be asked. */
+/** Whether somebody may be asked. `hopeful`: it is expected to deliver when the pause is over. */
 export type StandingState =
   | { readonly is: 'live' }
-  | { readonly is: 'paused'; readonly untilMs: number }
+  | { readonly is: 'paused'; readonly untilMs: number; readonly hopeful: boolean }
   | { readonly is: 'dropped'; readonly code: ErrorCode }
   | { readonly is: 'banned'; readonly code: ErrorCode }
 
-/** Failures in a row after which somebody is not asked any more. */
+/** What went wrong with a request, and when it began, by the same clock as everything here. */
+export interface Failure {
+  readonly code: ErrorCode
+  readonly startedAt: number
+  /** `slow`: it was taken away because somebody else may be faster. `silent`: nothing came for the longest time that anybody waits. */
+  readonly silence?: 'slow' | 'silent'
+}
+
+/** Failures in a row after which somebody is not asked any more. Being slow is not counted. */
 export const strikesMax: number = 3
 /** Pause after the first failure, in milliseconds; it doubles with each further one in a row. */
 export const pauseMs: number = 500
+/** Longest pause of somebody who is only slow. */
+export const slowPauseMsMax: number = 16_000
 
 const live: StandingState = Object.freeze({ is: 'live' })
 
-/** How somebody who is asked for pieces, a parent or the origin, stands in one download. */
+/**
+ * How somebody who is asked for pieces, a parent or the origin, stands in one download.
+ *
+ * Slowness is no reason to give somebody up: when all are busy, all are slow, and a download that drops them one by one ends with nobody.
+ */
 export class Standing {
   #state: StandingState = live
   #strikes = 0
+  #slow = 0
   #struckAt = Number.NEGATIVE_INFINITY
   #failures = 0
   #lastCode: ErrorCode | undefined
@@ -97,35 +112,43 @@ export class Standing {
   }
 
   /** Neither dropped nor banned. */
-  get hopeful(): boolean {
+  get usable(): boolean {
     return this.#state.is === 'live' || this.#state.is === 'paused'
   }
 
   /**
    * live, paused → paused, dropped, banned. Requests that were under way together fail together when somebody goes silent: those that began
-   * before the last strike prolong the pause and are no further strike.
-   *
-   * @param startedAt - when the request that failed began, by the same clock as `now`
+   * before the last failure prolong the pause and are not counted again.
    */
-  onFailure(code: ErrorCode, startedAt: number, now: number): Blame {
+  onFailure({ code, startedAt, silence }: Failure, now: number): Blame {
     const blame = blameFor(code)
     this.#failures++
     this.#lastCode = code
-    if (!this.hopeful) return blame
+    if (!this.usable) return blame
     if (blame === 'ban') this.#state = { is: 'banned', code }
     if (blame !== 'strike') return blame
-    if (startedAt >= this.#struckAt) {
-      this.#strikes++
-      this.#struckAt = now
+    const counts = startedAt >= this.#struckAt
+    if (counts) this.#struckAt = now
+    if (silence === 'slow') {
+      if (counts) this.#slow++
+      const forMs = Math.min(pauseMs * 2 ** Math.max(this.#slow - 1, 0), slowPauseMsMax)
+      this.#state = { is: 'paused', untilMs: now + forMs, hopeful: true }
+      return blame
     }
-    if (this.#strikes >= strikesMax) this.#state = { is: 'dropped', code }
-    else this.#state = { is: 'paused', untilMs: now + pauseMs * 2 ** (this.#strikes - 1) }
+    if (counts) this.#strikes++
+    if (this.#strikes >= strikesMax) {
+      this.#state = { is: 'dropped', code }
+    } else {
+      const untilMs = now + pauseMs * 2 ** Math.max(this.#strikes - 1, 0)
+      this.#state = { is: 'paused', untilMs, hopeful: silence === undefined }
+    }
     return blame
   }
 
   /** It did what it was asked: failures are not in a row any more. */
   onSuccess(): void {
     this.#strikes = 0
+    this.#slow = 0
   }
 
   /** paused → live when its time is over. True when that happened. */

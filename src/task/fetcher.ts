@@ -3,10 +3,10 @@ import { PeerError } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 import { Scope } from '../util/scope.ts'
 import { type OriginAccess, originSilent, readPiece } from './origin-read.ts'
-import { Patience, WatchedSlot } from './patience.ts'
+import { Patience, UsualSilence, WatchedSlot } from './patience.ts'
 import type { Piece } from './piece.ts'
 import { originId, type Plan } from './plan.ts'
-import type { ParentAddress, PieceReader, Received, Sink, TaskSpec } from './ports.ts'
+import type { ParentAddress, PieceReader, Received, Sink, Slot, TaskSpec } from './ports.ts'
 
 /** What fetching needs. */
 export interface FetcherWorld {
@@ -42,6 +42,8 @@ export type Outcome =
       readonly parent: string
       readonly error: unknown
       readonly startedAt: number
+      /** Set when it was stopped because nothing came; see `Failure`. */
+      readonly silence?: 'slow' | 'silent'
     }
   | { readonly is: 'dropped'; readonly piece: Piece; readonly parent: string }
 
@@ -60,9 +62,17 @@ interface Job {
   readonly scope: Scope
   readonly startedAt: number
   patience: Patience | undefined
+  /** How long it may be quiet, once it has begun. */
+  quietMs: number
   /** Why the job was stopped: its sender is to blame, or nobody. */
-  stopped: { readonly blame: PeerError | undefined } | undefined
+  stopped: Stop | undefined
 }
+
+type Stop =
+  | { readonly is: 'withdrawn' }
+  | { readonly is: 'slow' | 'silent'; readonly error: PeerError }
+
+const withdrawal: Stop = Object.freeze({ is: 'withdrawn' })
 
 /** Why a job's signal fires when nobody is to blame. It never leaves this file. */
 const withdrawn = new Error('The piece is not wanted from there any more')
@@ -81,6 +91,7 @@ export class Fetcher {
   readonly #jobs = new Map<number, Job>()
   /** Patience with pieces that were taken from somebody. An entry goes when its piece is kept. */
   readonly #patienceMs = new Map<number, number>()
+  readonly #usual = new UsualSilence()
 
   constructor(world: FetcherWorld, limits: FetcherLimits, events: FetcherEvents) {
     this.#world = world
@@ -102,6 +113,7 @@ export class Fetcher {
       scope: new Scope([]),
       startedAt: clock.now(),
       patience: undefined,
+      quietMs: this.#limits.patienceMs,
       stopped: undefined,
     }
     this.#jobs.set(plan.piece.number, job)
@@ -111,12 +123,12 @@ export class Fetcher {
   /** Stops the job of this piece, and nobody is to blame. */
   drop(number: number): void {
     const job = this.#jobs.get(number)
-    if (job !== undefined) stop(job, undefined)
+    if (job !== undefined) stop(job, withdrawal)
   }
 
   /** Stops all jobs with this parent, and nobody is to blame: it is known already that it is gone. */
   dropParent(parent: string): void {
-    for (const job of this.#jobs.values()) if (job.plan.parent === parent) stop(job, undefined)
+    for (const job of this.#jobs.values()) if (job.plan.parent === parent) stop(job, withdrawal)
   }
 
   /** Looks again at jobs that have been quiet: there may be somebody else for them now. */
@@ -126,7 +138,7 @@ export class Fetcher {
 
   /** Stops everything. Resolves when all slots are released. */
   async close(): Promise<void> {
-    for (const job of this.#jobs.values()) stop(job, undefined)
+    for (const job of this.#jobs.values()) stop(job, withdrawal)
     await this.#queue.onIdle()
   }
 
@@ -155,12 +167,13 @@ export class Fetcher {
     signal.throwIfAborted()
     const inner = await sink.slot(piece.number, signal)
     const startedAt = clock.now()
-    using patience = this.#patience(job)
+    using patience = this.#patience(job, inner)
     job.patience = patience
     const slot = new WatchedSlot(inner, patience, () => this.#events.onBytes())
     try {
       const { digest: promised } = await this.#read(job, from, slot)
       patience.stop()
+      this.#usual.onKept(patience.longestMs)
       if (slot.filled !== piece.length) throw shortPiece(parent, piece, slot.filled)
       const digest = await slot.finish()
       if (promised !== '' && promised !== digest) throw this.#mismatch(job, promised, digest)
@@ -186,14 +199,21 @@ export class Fetcher {
     return { digest: '' }
   }
 
-  #patience(job: Job): Patience {
-    const quietMs = this.#patienceMs.get(job.plan.piece.number) ?? this.#limits.patienceMs
-    const endMs = Math.max(this.#limits.pieceTimeoutMs, quietMs)
+  #patience(job: Job, slot: Slot): Patience {
+    const { patienceMs, pieceTimeoutMs: endMs } = this.#limits
+    const own = this.#patienceMs.get(job.plan.piece.number) ?? 0
+    const quietMs = Math.min(Math.max(patienceMs, own, this.#usual.patienceMs), endMs)
+    job.quietMs = quietMs
+    // Grows with the patience, or a piece that takes everybody longer than that would never come.
+    const slowMs = endMs * Math.max(quietMs / patienceMs, 1)
     return new Patience(
       this.#world.clock,
-      { quietMs, endMs },
-      () => this.#onQuiet(job),
-      () => stop(job, this.#silence(job, endMs)),
+      { quietMs, slowMs, endMs },
+      {
+        behind: () => slot.filled * 2 < slot.piece.length,
+        onQuiet: () => this.#onQuiet(job),
+        onEnd: () => stop(job, { is: 'silent', error: this.#silence(job, endMs) }),
+      },
     )
   }
 
@@ -201,9 +221,9 @@ export class Fetcher {
   #onQuiet(job: Job): void {
     const { piece, parent } = job.plan
     if (job.stopped !== undefined || !this.#events.hasOther(piece.number, parent)) return
-    const ms = this.#patienceMs.get(piece.number) ?? this.#limits.patienceMs
+    const ms = job.quietMs
     this.#patienceMs.set(piece.number, Math.min(ms * 2, this.#limits.pieceTimeoutMs))
-    stop(job, this.#silence(job, ms))
+    stop(job, { is: 'slow', error: this.#silence(job, ms) })
   }
 
   #silence(job: Job, ms: number): PeerError {
@@ -228,19 +248,17 @@ export class Fetcher {
   }
 }
 
-function stop(job: Job, blame: PeerError | undefined): void {
-  job.stopped ??= { blame }
-  job.scope.abort(blame ?? withdrawn)
+function stop(job: Job, how: Stop): void {
+  job.stopped ??= how
+  job.scope.abort(how.is === 'withdrawn' ? withdrawn : how.error)
 }
 
 function outcomeOf(job: Job, error: unknown): Outcome {
   const { piece, parent } = job.plan
-  if (job.stopped === undefined) {
-    return { is: 'failed', piece, parent, error, startedAt: job.startedAt }
-  }
-  const { blame } = job.stopped
-  if (blame === undefined) return { is: 'dropped', piece, parent }
-  return { is: 'failed', piece, parent, error: blame, startedAt: job.startedAt }
+  const { startedAt, stopped } = job
+  if (stopped === undefined) return { is: 'failed', piece, parent, error, startedAt }
+  if (stopped.is === 'withdrawn') return { is: 'dropped', piece, parent }
+  return { is: 'failed', piece, parent, error: stopped.error, startedAt, silence: stopped.is }
 }
 
 function shortPiece(parent: string, piece: Piece, filled: number): PeerError<'PARENT_PROTOCOL'> {

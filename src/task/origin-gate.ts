@@ -55,12 +55,12 @@ export class OriginGate {
 
   /** Open, and not given up. */
   get hopeful(): boolean {
-    return this.#opened && this.#standing.hopeful
+    return this.#opened && this.#standing.usable
   }
 
   /** Why the origin was given up; undefined while it was not. */
   get error(): unknown {
-    return this.#standing.hopeful ? undefined : this.#error
+    return this.#standing.usable ? undefined : this.#error
   }
 
   /** When its pause ends; undefined when it is not paused. */
@@ -93,7 +93,7 @@ export class OriginGate {
     if (!PeerError.is(error)) return 'local'
     // There is no second origin to turn to for one piece: a source that refuses one is asked again later, a bounded number of times.
     const code = blameFor(error.code) === 'refuse' ? 'FOREIGN' : error.code
-    const blame = this.#standing.onFailure(code, startedAt, this.#world.clock.now())
+    const blame = this.#standing.onFailure({ code, startedAt }, this.#world.clock.now())
     if (blame !== 'local') this.#error = error
     this.#setMode()
     return blame

@@ -45,12 +45,16 @@ export async function readInOrder(
   events: PassEvents,
   signal: AbortSignal,
 ): Promise<void> {
+  const endMs = world.pieceTimeoutMs
   using scope = new Scope([signal])
   using patience = new Patience(
     world.clock,
-    { quietMs: world.pieceTimeoutMs, endMs: world.pieceTimeoutMs },
-    () => undefined,
-    () => scope.abort(originSilent(world.access, world.pieceTimeoutMs)),
+    { quietMs: endMs, slowMs: Number.POSITIVE_INFINITY, endMs },
+    {
+      behind: () => false,
+      onQuiet: () => undefined,
+      onEnd: () => scope.abort(originSilent(world.access, endMs)),
+    },
   )
   await new Pass(world, events, patience, scope.signal).run()
 }

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../errors.ts'
-import { type Blame, Standing, type StandingState } from './blame.ts'
+import { type Blame, type Failure, Standing, type StandingState } from './blame.ts'
 import type { Parent, ParentAddress, PieceEndpoint } from './ports.ts'
 
 /** Most parents that one run knows. What the scheduler names beyond that is left out. */
@@ -42,7 +42,7 @@ export class Parents {
     const entry = this.#entries.get(parent.id)
     if (entry !== undefined) {
       if (entry.standing.revive()) return 'revived'
-      return entry.standing.hopeful ? 'known' : 'refused'
+      return entry.standing.usable ? 'known' : 'refused'
     }
     if (parent.id === '' || this.#entries.size >= parentsMax) return 'refused'
     this.#entries.set(parent.id, {
@@ -61,10 +61,19 @@ export class Parents {
   }
 
   /** Those who are neither dropped nor banned. */
-  hopeful(): Parent[] {
+  usable(): Parent[] {
     return [...this.#entries.values()]
-      .filter((entry) => entry.standing.hopeful)
+      .filter((entry) => entry.standing.usable)
       .map((entry) => entry.parent)
+  }
+
+  /** Ids of those who pause now and are expected to deliver after that. */
+  resting(): string[] {
+    const ids: string[] = []
+    for (const [id, { standing }] of this.#entries) {
+      if (standing.state.is === 'paused' && standing.state.hopeful) ids.push(id)
+    }
+    return ids
   }
 
   /** How the parent stands; undefined when it is not known. */
@@ -95,8 +104,8 @@ export class Parents {
   }
 
   /** It failed. See `Standing.onFailure`. */
-  onFailure(id: string, code: ErrorCode, startedAt: number, now: number): Blame {
-    return this.#entries.get(id)?.standing.onFailure(code, startedAt, now) ?? 'refuse'
+  onFailure(id: string, failure: Failure, now: number): Blame {
+    return this.#entries.get(id)?.standing.onFailure(failure, now) ?? 'refuse'
   }
 
   /** Those whose pause has ended by now; each is named once. */

@@ -6,8 +6,20 @@ import type { Slot } from './ports.ts'
 export interface PatienceLimits {
   /** After this it is time to ask somebody else, if there is somebody. */
   readonly quietMs: number
-  /** After this it is over, also when there is nobody else. A fetch that takes longer than this in all counts as quiet, however often bytes come. */
+  /** A fetch that has taken this long in all and is behind counts as quiet, however often bytes come. */
+  readonly slowMs: number
+  /** After this it is over, also when there is nobody else. */
   readonly endMs: number
+}
+
+/** What a patience asks and tells. */
+export interface PatienceEvents {
+  /** Whether so little has come that it is better to begin anew elsewhere. */
+  behind(): boolean
+  /** It is quiet now; called once for each silence. */
+  onQuiet(): void
+  /** It has been quiet for `endMs`; nothing is called after that. */
+  onEnd(): void
 }
 
 /**
@@ -18,25 +30,20 @@ export interface PatienceLimits {
 export class Patience implements Disposable {
   readonly #clock: Clock
   readonly #limits: PatienceLimits
-  readonly #onQuiet: () => void
-  readonly #onEnd: () => void
+  readonly #events: PatienceEvents
   readonly #startedAt: number
   #lastByteAt: number
+  #longestMs = 0
   #held = 0
   /** The timer is set to `endMs`, because it has been quiet already. */
   #far = false
   #cancel: () => void = () => undefined
   #stopped = false
 
-  /**
-   * @param onQuiet - it has been quiet for `quietMs`; called once for each silence
-   * @param onEnd - it has been quiet for `endMs`; nothing is called after that
-   */
-  constructor(clock: Clock, limits: PatienceLimits, onQuiet: () => void, onEnd: () => void) {
+  constructor(clock: Clock, limits: PatienceLimits, events: PatienceEvents) {
     this.#clock = clock
     this.#limits = limits
-    this.#onQuiet = onQuiet
-    this.#onEnd = onEnd
+    this.#events = events
     this.#startedAt = clock.now()
     this.#lastByteAt = this.#startedAt
     this.#arm(limits.quietMs)
@@ -46,14 +53,20 @@ export class Patience implements Disposable {
   get quiet(): boolean {
     if (this.#stopped || this.#held > 0) return false
     const now = this.#clock.now()
-    return (
-      now - this.#lastByteAt >= this.#limits.quietMs || now - this.#startedAt >= this.#limits.endMs
-    )
+    if (now - this.#lastByteAt >= this.#limits.quietMs) return true
+    return now - this.#startedAt >= this.#limits.slowMs && this.#events.behind()
+  }
+
+  /** The longest silence that was broken by a byte. */
+  get longestMs(): number {
+    return this.#longestMs
   }
 
   /** A byte came. */
   touch(): void {
-    this.#lastByteAt = this.#clock.now()
+    const now = this.#clock.now()
+    if (this.#held === 0) this.#longestMs = Math.max(this.#longestMs, now - this.#lastByteAt)
+    this.#lastByteAt = now
     if (!this.#far) return
     this.#far = false
     this.#arm(this.#limits.quietMs)
@@ -66,8 +79,9 @@ export class Patience implements Disposable {
 
   /** We are ready again. */
   release(): void {
-    this.#held--
+    // Touched while it is held: this silence is not the sender's.
     this.touch()
+    this.#held--
   }
 
   /** No more calls. */
@@ -83,7 +97,8 @@ export class Patience implements Disposable {
   #arm(delayMs: number): void {
     this.#cancel()
     if (this.#stopped) return
-    this.#cancel = this.#clock.after(delayMs, () => this.#look())
+    // Rounded up: a rest that is lost in rounding would be waited for without end.
+    this.#cancel = this.#clock.after(Math.max(1, Math.ceil(delayMs)), () => this.#look())
   }
 
   #look(): void {
@@ -92,11 +107,33 @@ export class Patience implements Disposable {
     const idleMs = this.#clock.now() - this.#lastByteAt
     if (idleMs >= endMs) {
       this.stop()
-      return this.#onEnd()
+      return this.#events.onEnd()
     }
     this.#far = idleMs >= quietMs
     this.#arm(this.#far ? endMs - idleMs : quietMs - idleMs)
-    if (this.quiet) this.#onQuiet()
+    if (this.quiet) this.#events.onQuiet()
+  }
+}
+
+/** How many silences are remembered. */
+const silencesMax = 16
+
+/**
+ * What silence is usual in this download. When everybody is busy, a piece waits for its turn for a while and then comes; who goes away before that
+ * queues up somewhere else, and all queues grow. So patience grows with what turned out to be worth waiting for, as a time-out of TCP does.
+ */
+export class UsualSilence {
+  readonly #silences: number[] = []
+
+  /** A piece came after this longest silence. */
+  onKept(longestMs: number): void {
+    if (this.#silences.push(longestMs) > silencesMax) this.#silences.shift()
+  }
+
+  /** Twice the median of the last silences that ended well; 0 before the first. */
+  get patienceMs(): number {
+    const sorted = this.#silences.toSorted((one, other) => one - other)
+    return 2 * (sorted[sorted.length >> 1] ?? 0)
   }
 }
 

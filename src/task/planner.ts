@@ -28,7 +28,7 @@ import { type Holder, Rarity } from './rarity.ts'
  *   6  which pieces a reader waits for: `#urgent`, in the order of asking
  *   7  how the origin may be used: `#origin`
  *
- * The choice of the piece: one that a reader waits for; else one that only the origin has, if that may be asked; else the rarest that somebody
+ * The choice of the piece: one that a reader waits for; else the first that only the origin has, if that may be asked; else the rarest that somebody
  * with a free place has, and a random one among equals, so that children of one parent take different pieces and can exchange them.
  * The choice of the parent: the one that has the fewest of our missing pieces (the least complete, which leaves the uplinks of better
  * parents to pieces that only they have), then the least busy, then the fastest. The origin gets only what no allowed parent has.
@@ -51,6 +51,8 @@ interface Member extends Holder {
   inFlight: number
   rate: number
   allowed: boolean
+  /** It was paused and has not delivered since: it is asked for one piece only. */
+  onTrial: boolean
   /** Which of our pieces its last one was, by order of arrival; −∞ before its first. */
   lastArrival: number
 }
@@ -181,6 +183,7 @@ export class Planner {
         inFlight: 0,
         rate: 0,
         allowed: true,
+        onTrial: false,
         lastArrival: Number.NEGATIVE_INFINITY,
       }
       this.#parents.set(id, member)
@@ -206,11 +209,12 @@ export class Planner {
     this.#rarity.dismiss(member)
   }
 
-  /** The parent may be asked again. */
+  /** The parent may be asked again, for one piece at first: whether it has recovered will be seen. */
   onParentResumed(parent: string): void {
     const member = this.#parents.get(parent)
     if (member === undefined || member.allowed) return
     member.allowed = true
+    member.onTrial = true
     this.#rarity.admit(member)
   }
 
@@ -234,6 +238,7 @@ export class Planner {
     this.#arrivals++
     if (from === 'origin') return
     from.lastArrival = this.#arrivals
+    from.onTrial = false
     const rate = pieceAt(this.#cut, number).length / Math.max(costMs, 1)
     from.rate = from.rate === 0 ? rate : from.rate + (rate - from.rate) * rateWeight
   }
@@ -270,7 +275,7 @@ export class Planner {
     if (free.length === 0 && (!origin || this.#rarity.unreachable === 0)) return undefined
     const number =
       this.#pickUrgent(free, origin) ??
-      (origin ? this.#rarity.pickUnreachable(this.#random) : undefined) ??
+      (origin ? this.#rarity.firstUnreachable() : undefined) ??
       this.#rarity.pick(sparing, this.#random)
     if (number === undefined) return undefined
     const parent = best(free, number)
@@ -283,6 +288,14 @@ export class Planner {
     if (this.#states[number]?.is !== 'wanted') return false
     this.#begin(number, 'origin')
     return true
+  }
+
+  /** Whether a waiting piece is had by nobody who may be asked, and by none of these who may be asked later. */
+  hasOrphans(resting: readonly string[]): boolean {
+    const members = resting.map((id) => this.#parents.get(id))
+    return this.#rarity.someUnreachable(
+      (number) => !members.some((member) => member?.haves.has(number)),
+    )
   }
 
   /** Whether somebody else than this parent could be asked for the piece, now or when a place is free. */
@@ -302,8 +315,9 @@ export class Planner {
     const free: Member[] = []
     const sparing: Member[] = []
     for (const member of this.#parents.values()) {
-      const { allowed, useful, inFlight } = member
-      if (!allowed || useful === 0 || inFlight >= this.#limits.parentInFlightMax) continue
+      const { allowed, useful, inFlight, onTrial } = member
+      const inFlightMax = onTrial ? 1 : this.#limits.parentInFlightMax
+      if (!allowed || useful === 0 || inFlight >= inFlightMax) continue
       free.push(member)
       if (inFlight === 0 || least > useful * sparedBelow) sparing.push(member)
     }

@@ -22,6 +22,8 @@ export class Rarity {
   readonly #levels: number[][] = [[]]
   readonly #holders: Holder[] = []
   #waiting = 0
+  /** No waiting piece of level 0 lies below. */
+  #lowest = 0
 
   constructor(pieceCount: number) {
     this.#level = new Uint16Array(pieceCount)
@@ -97,10 +99,16 @@ export class Rarity {
     this.#shift(number, -1)
   }
 
-  /** A waiting piece that nobody has, any of them. */
-  pickUnreachable(random: () => number): number | undefined {
-    const bucket = this.#levels[0] ?? []
-    return bucket[Math.floor(random() * bucket.length)]
+  /** The first waiting piece that nobody has: who reads along gets the beginning first. */
+  firstUnreachable(): number | undefined {
+    if (this.unreachable === 0) return undefined
+    while (!this.isWaiting(this.#lowest) || this.level(this.#lowest) > 0) this.#lowest++
+    return this.#lowest
+  }
+
+  /** Whether a waiting piece that nobody has is such a one. Looks at all of them until one is. */
+  someUnreachable(is: (number: number) => boolean): boolean {
+    return this.#levels[0]?.some(is) ?? false
   }
 
   /** One of the rarest waiting pieces among those that one of these holders has. All of them must be admitted. */
@@ -132,6 +140,7 @@ export class Rarity {
     const bucket = this.#levels[level]
     if (bucket === undefined) return
     this.#place[number] = bucket.push(number) - 1
+    if (level === 0) this.#lowest = Math.min(this.#lowest, number)
     for (const holder of this.#holders) if (holder.haves.has(number)) count(holder, level, 1)
   }
 

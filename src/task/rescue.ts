@@ -14,8 +14,11 @@ export interface RescueWorld {
   readonly gate: OriginGate
   readonly dialogue: Dialogue
   /** Hope in a parent that only promises ends after this long without any progress. */
-  readonly pieceTimeoutMs: number
-  /** The same when there is no scheduler to see that peers wait for each other. Differs from peer to peer, so that one goes and the others follow it. */
+  readonly quietTimeoutMs: number
+  /**
+   * The same when there is no scheduler to see that peers wait for each other, and the origin may be used. Differs from peer to peer, so that one goes
+   * and the others follow it.
+   */
   readonly loneHopeMs: number
   /** Time without any hope after which the run has failed. */
   readonly parentsTimeoutMs: number
@@ -100,14 +103,16 @@ export class Rescue {
   /** Whether the missing pieces may come without help: somebody will be asked again soon, or a live parent may get them and tell. */
   #hope(now: number): boolean {
     const { planner, parents, feeds, gate } = this.#world
-    if (gate.hopeful || parents.thawAt() !== undefined) return true
+    if (gate.hopeful || !planner.hasOrphans(parents.resting())) return true
     const quiet = planner.counts.fetching === 0 && now - this.#progressAt >= this.#hopeMs()
-    return !quiet && parents.hopeful().some((parent) => feeds.mayTell(parent.id))
+    return !quiet && parents.usable().some((parent) => feeds.mayTell(parent.id))
   }
 
   #hopeMs(): number {
-    const { dialogue, pieceTimeoutMs, loneHopeMs } = this.#world
-    return dialogue.state === 'over' ? Math.min(pieceTimeoutMs, loneHopeMs) : pieceTimeoutMs
+    const { dialogue, gate, quietTimeoutMs, loneHopeMs } = this.#world
+    // Without the origin there is nowhere to go: a parent that is slow to begin is then better than none.
+    const lone = dialogue.state === 'over' && gate.available
+    return lone ? Math.min(quietTimeoutMs, loneHopeMs) : quietTimeoutMs
   }
 
   #noParents(waitedMs: number): PeerError<'NO_PARENTS'> {

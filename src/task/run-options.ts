@@ -26,11 +26,16 @@ export interface RunOptions {
   readonly originInFlightMax?: number
   /** A fetch without a new byte for this long goes to somebody else, if there is somebody. Doubles for the same piece. @defaultValue 1500 */
   readonly patienceMs?: number
-  /** A fetch without a new byte for this long is over; so is the hope in parents that only promise to tell more. @defaultValue 60000 */
+  /** A fetch without a new byte for this long is over. @defaultValue 60000 */
   readonly pieceTimeoutMs?: number
+  /**
+   * Parents that have none of the missing pieces yet, but are connected and may get them, are trusted for this long without any progress. A seed
+   * that reads a slow origin needs minutes for its first pieces. @defaultValue 180000
+   */
+  readonly quietTimeoutMs?: number
   /** Without anybody who could deliver and without the origin, the run fails with NO_PARENTS after this long. @defaultValue 10000 */
   readonly parentsTimeoutMs?: number
-  /** A scheduler that has not answered a question for this long is not waited for. @defaultValue 5000 */
+  /** A scheduler that has not answered a question for this long is not waited for. An embedded scheduler waits 8 s for a seed. @defaultValue 10000 */
   readonly answerTimeoutMs?: number
   /** Times that the scheduler is asked for other parents before a piece was kept since. Asked at once, then after 500 ms, 1 s, 2 s … @defaultValue 4 */
   readonly rescheduleMax?: number
@@ -56,8 +61,9 @@ export const runDefaults: Required<Omit<RunOptions, 'validator'>> = Object.freez
   originInFlightMax: 4,
   patienceMs: 1500,
   pieceTimeoutMs: 60_000,
+  quietTimeoutMs: 180_000,
   parentsTimeoutMs: 10_000,
-  answerTimeoutMs: 5000,
+  answerTimeoutMs: 10_000,
   rescheduleMax: 4,
   backToSource: 'allow',
   needBackToSource: false,
@@ -76,6 +82,7 @@ export function runSettings(options: RunOptions): RunSettings {
     originInFlightMax: number('originInFlightMax', 1, 1024),
     patienceMs: number('patienceMs', 1, dayMs),
     pieceTimeoutMs: number('pieceTimeoutMs', 1, dayMs),
+    quietTimeoutMs: number('quietTimeoutMs', 1, dayMs),
     parentsTimeoutMs: number('parentsTimeoutMs', 1, dayMs),
     answerTimeoutMs: number('answerTimeoutMs', 1, dayMs),
     rescheduleMax: number('rescheduleMax', 0, 1000),

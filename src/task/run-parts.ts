@@ -49,7 +49,7 @@ export function runParts(
   events: RunEvents,
 ): RunParts {
   const { clock, reader, feed } = ports
-  const { validator, pieceTimeoutMs, parentsTimeoutMs } = settings
+  const { validator, pieceTimeoutMs, quietTimeoutMs, parentsTimeoutMs } = settings
   const cut = sink.geometry
   const access = accessOf(spec, ports, settings)
   const onBytes = (): void => rescue.onProgress(clock.now())
@@ -101,7 +101,7 @@ export function runParts(
       feeds,
       gate,
       dialogue,
-      pieceTimeoutMs,
+      quietTimeoutMs,
       loneHopeMs: loneHopeMsMin * (1 + ports.random()),
       parentsTimeoutMs,
       task: spec.id,

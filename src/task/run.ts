@@ -1,7 +1,7 @@
 import { type ErrorCode, PeerError } from '../errors.ts'
 import { publish } from '../hooks.ts'
 import { type Deferred, deferred } from '../util/deferred.ts'
-import type { Blame } from './blame.ts'
+import type { Blame, Failure } from './blame.ts'
 import { explainRun, type RunState } from './explain.ts'
 import type { Outcome } from './fetcher.ts'
 import { shownParent } from './origin-gate.ts'
@@ -67,7 +67,8 @@ export class Run {
     this.#parts = runParts(spec, sink, this.#settings, ports, this.#life.signal, {
       onParents: (parents) => this.#onParents(parents),
       onHave: (parent, have) => this.#onHave(parent, have),
-      onParentFailed: (...args) => this.#onParentFailed(...args),
+      onParentFailed: (parent, error, startedAt) =>
+        this.#onParentFailed(parent, error, { startedAt }),
       onOriginFailed: (error, startedAt) => this.#onOriginFailed(error, startedAt),
       onOutcome: (outcome) => this.#onOutcome(outcome),
       onKept: (...args) => this.#onKept(...args),
@@ -173,7 +174,9 @@ export class Run {
     this.#cancelWake()
     const at = this.#parts.rescue.lookAt(now)
     if (at !== undefined) {
-      this.#cancelWake = this.#ports.clock.after(at - now, () => this.#changed())
+      // Never less than a millisecond: a rest that is lost in rounding would be waited for without end.
+      const restMs = Math.max(1, Math.ceil(at - now))
+      this.#cancelWake = this.#ports.clock.after(restMs, () => this.#changed())
     }
   }
 
@@ -211,13 +214,14 @@ export class Run {
     } else if (outcome.is === 'dropped') {
       this.#parts.planner.onFailed(piece.number, false)
     } else {
-      const { error, startedAt } = outcome
+      const { error, startedAt, silence } = outcome
       this.#publishFailure(piece, parent, error)
       if (parent === originId) {
         this.#parts.planner.onFailed(piece.number, false)
         this.#onOriginFailed(error, startedAt)
       } else {
-        const blame = this.#onParentFailed(parent, error, startedAt, piece.number)
+        const how = { startedAt, ...(silence === undefined ? {} : { silence }) }
+        const blame = this.#onParentFailed(parent, error, how, piece.number)
         this.#parts.planner.onFailed(piece.number, blame === 'refuse')
       }
     }
@@ -249,11 +253,16 @@ export class Run {
   }
 
   /** A fetch from a parent, or its feed, failed. What that means is decided by `blameFor`; here it is carried out. */
-  #onParentFailed(parent: string, error: unknown, startedAt: number, number?: number): Blame {
+  #onParentFailed(
+    parent: string,
+    error: unknown,
+    how: Omit<Failure, 'code'>,
+    number?: number,
+  ): Blame {
     this.#lastError = error
     const now = this.#ports.clock.now()
     const blame = PeerError.is(error)
-      ? this.#parts.parents.onFailure(parent, error.code, startedAt, now)
+      ? this.#parts.parents.onFailure(parent, { ...how, code: error.code }, now)
       : 'local'
     if (blame === 'local') {
       this.#end({ reason: error })

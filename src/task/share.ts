@@ -99,6 +99,8 @@ export class Seat implements Share {
     }
     if (this.#state.is === 'failed') return Promise.reject(this.#state.reason)
     if (this.#host.has(number)) return Promise.resolve()
+    // The run is over; what was dropped since does not come any more.
+    if (this.#state.is === 'done') return Promise.reject(droppedSince(number))
     let waiting = this.#waiting.get(number)
     if (waiting === undefined) {
       waiting = deferred<void>()
@@ -180,4 +182,10 @@ export class Seat implements Share {
 
 function closed(): PeerError<'CLOSED'> {
   return new PeerError('CLOSED', 'The download was closed', { what: 'download' })
+}
+
+function droppedSince(number: number): PeerError<'CLOSED'> {
+  return new PeerError('CLOSED', `Piece ${number} was kept by a run that has ended, and dropped`, {
+    what: 'run',
+  })
 }

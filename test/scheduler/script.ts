@@ -1,3 +1,5 @@
+import type { TestContext } from 'node:test'
+
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'
 
@@ -7,9 +9,9 @@ import {
   type AnnouncePeerResponseSchema,
   Scheduler,
 } from '../../src/rpc/gen/scheduler/v2/scheduler_pb.ts'
-import type { SchedulerClientOptions } from '../../src/scheduler/client.ts'
+import { SchedulerClient, type SchedulerClientOptions } from '../../src/scheduler/client.ts'
 import { geometry } from '../../src/task/piece.ts'
-import type { Registration, TaskSpec } from '../../src/task/ports.ts'
+import type { PieceReport, Registration, TaskSpec } from '../../src/task/ports.ts'
 
 /** An answer of a scripted scheduler. */
 export type Answered = MessageInitShape<typeof AnnouncePeerResponseSchema>
@@ -118,5 +120,28 @@ export function clientOf(...scripts: readonly Script[]): SchedulerClientOptions 
       return script.open()
     },
     host: () => ({ id: 'me', hostname: 'me', ip: '10.0.0.9', port: 4000, seed: false }),
+  }
+}
+
+/** A client for these scripts that is closed at the end of the test. */
+export function clientFor(
+  t: TestContext,
+  scripts: readonly Script[],
+  more: Partial<SchedulerClientOptions> = {},
+): SchedulerClient {
+  const client = new SchedulerClient({ ...clientOf(...scripts), ...more })
+  t.after(() => client.close())
+  return client
+}
+
+/** A finished piece. */
+export function report(number: number, traffic: 'source' | 'peer' = 'peer'): PieceReport {
+  return {
+    piece: { number, offset: number * 4, length: 4 },
+    digest: 'crc32:1',
+    traffic,
+    parentId: traffic === 'peer' ? 'p1' : '',
+    costMs: 3,
+    createdAt: 1_700_000_000_000,
   }
 }

@@ -27,6 +27,19 @@ for (const { atMost, ...one } of cases) {
   })
 }
 
+// Pieces that take seconds, and queues of a minute: much longer than the patience with a single parent.
+for (const uplink of ['turns', 'equal'] as const) {
+  for (const choice of ['loaded', 'random'] as const) {
+    test(`Run: 16 peers that are all busy do not leave each other for it (${uplink}, ${choice})`, async (t) => {
+      const one = { peers: 16, pieces: 40, parents: 3, seed: 2, uplink, choice }
+      const quick = await runSwarm(one)
+      const slow = await runSwarm({ ...one, roundMs: 4000 })
+      t.diagnostic(`ratio ${quick.ratio.toFixed(2)}, with slow uplinks ${slow.ratio.toFixed(2)}`)
+      assert.ok(slow.ratio <= quick.ratio * 1.25, `${slow.ratio} against ${quick.ratio}`)
+    })
+  }
+}
+
 test('Run: sparing the seed pays, against random parents', async (t) => {
   const one = { peers: 8, pieces: 60, parents: 3, seed: 1 }
   const loaded = await runSwarm(one)

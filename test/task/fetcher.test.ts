@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { PeerError } from '../../src/errors.ts'
-import { Fetcher, type Outcome } from '../../src/task/fetcher.ts'
+import { Fetcher, type FetcherLimits, type Outcome } from '../../src/task/fetcher.ts'
 import { pieceAt } from '../../src/task/piece.ts'
 import { originId } from '../../src/task/plan.ts'
 import { contentOf, digestOf, spec } from '../sim/content.ts'
@@ -17,11 +17,11 @@ class Bench extends SimWorld {
   readonly fetcher: Fetcher
   bytes = 0
 
-  constructor(faults: SinkFaults = {}) {
+  constructor(faults: SinkFaults = {}, bounds: FetcherLimits = limits) {
     super(6, faults)
     const access = { origin: this.origin, shownUrl: 'https://origin.example/m', validator: 'v1' }
     const { sink, parents, clock } = this
-    this.fetcher = new Fetcher({ spec, sink, reader: parents, access, clock }, limits, {
+    this.fetcher = new Fetcher({ spec, sink, reader: parents, access, clock }, bounds, {
       hasOther: (number, parent) => this.others.has(`${number} ${parent}`),
       onBytes: () => this.bytes++,
       onOutcome: (outcome) => this.outcomes.push(outcome),
@@ -167,6 +167,42 @@ test('Fetcher doubles the patience with a piece each time it is taken from someb
   bench.fetch(1, 'a')
   await bench.clock.until(() => bench.outcomes.length > 8)
   assert.equal(bench.clock.now() - from, 1500)
+})
+
+test('Fetcher leaves a trickle for somebody else, but later each time, and not when half has come', async () => {
+  const bench = new Bench({}, { ...limits, pieceTimeoutMs: 5000 })
+  bench.parents.add('a', bench.all)
+  bench.others.add('0 a')
+  bench.parents.read = async (_from, { piece }, slot, signal) => {
+    for (let at = 0; at < piece.length; at++) {
+      await bench.clock.sleep(1400, signal)
+      slot.space()?.set(contentOf(piece.offset + at, 1))
+      slot.fill(1)
+    }
+    return { digest: '' }
+  }
+  bench.fetch(0, 'a')
+  await bench.clock.until(() => bench.outcomes.length > 0)
+  assert.deepEqual(bench.words, ['failed 0 PARENT_TIMEOUT'])
+  assert.ok(bench.clock.now() >= 5000 && bench.clock.now() < 7000)
+  // The second time it may take 10 s; seven of ten bytes are here then.
+  bench.fetch(0, 'a')
+  await bench.clock.until(() => bench.outcomes.length > 1)
+  assert.deepEqual(bench.words.slice(1), ['kept 0'])
+})
+
+test('Fetcher is more patient when pieces use to come late', async () => {
+  const bench = new Bench()
+  const a = bench.parents.add('a', bench.all, { delayMs: 1400 })
+  for (const number of [0, 1, 2]) bench.fetch(number, 'a')
+  await bench.clock.pass(3000)
+  a.manners.reads = 'silent'
+  bench.others.add('3 a')
+  bench.fetch(3, 'a')
+  await bench.clock.pass(2799)
+  assert.equal(bench.outcomes.length, 3)
+  await bench.clock.pass(1)
+  assert.equal(bench.words.at(-1), 'failed 3 PARENT_TIMEOUT')
 })
 
 test('Fetcher does not blame a parent while our own disk is behind', async () => {

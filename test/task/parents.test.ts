@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import type { ErrorCode } from '../../src/errors.ts'
 import { pauseMs } from '../../src/task/blame.ts'
 import { Parents, parentsMax } from '../../src/task/parents.ts'
 import type { Parent } from '../../src/task/ports.ts'
@@ -8,14 +9,18 @@ function parent(id: string): Parent {
   return { id, hostId: `host-${id}`, ip: '127.0.0.1', port: 4000, seed: false }
 }
 
+function fail(parents: Parents, id: string, code: ErrorCode, now: number): string {
+  return parents.onFailure(id, { code, startedAt: now }, now)
+}
+
 test('Parents.add() knows new, known, revived and refused ones', () => {
   const parents = new Parents()
   assert.equal(parents.add(parent('a')), 'new')
   assert.equal(parents.add(parent('a')), 'known')
-  for (let now = 0; now < 3; now++) parents.onFailure('a', 'PARENT_UNREACHABLE', now, now)
-  assert.deepEqual(parents.hopeful(), [])
+  for (let now = 0; now < 3; now++) fail(parents, 'a', 'PARENT_UNREACHABLE', now)
+  assert.deepEqual(parents.usable(), [])
   assert.equal(parents.add(parent('a')), 'revived')
-  parents.onFailure('a', 'PARENT_PROTOCOL', 5, 5)
+  fail(parents, 'a', 'PARENT_PROTOCOL', 5)
   assert.equal(parents.add(parent('a')), 'refused')
   assert.deepEqual(
     parents.all().map(({ id }) => id),
@@ -51,13 +56,16 @@ test('Parents.address() is there when the parent has told where it serves; the n
 test('Parents.thaw() names each parent once, when its pause has ended', () => {
   const parents = new Parents()
   for (const id of ['a', 'b', 'c']) parents.add(parent(id))
-  parents.onFailure('a', 'PARENT_TIMEOUT', 0, 0)
-  parents.onFailure('b', 'PARENT_TIMEOUT', 100, 100)
+  fail(parents, 'a', 'PARENT_TIMEOUT', 0)
+  fail(parents, 'b', 'PARENT_TIMEOUT', 100)
   assert.equal(parents.thawAt(), pauseMs)
+  assert.deepEqual(parents.resting(), ['a', 'b'])
+  parents.onFailure('c', { code: 'PARENT_TIMEOUT', startedAt: 0, silence: 'silent' }, 5000)
+  assert.deepEqual(parents.resting(), ['a', 'b'])
   assert.deepEqual(parents.thaw(pauseMs), ['a'])
   assert.deepEqual(parents.thaw(pauseMs), [])
   assert.equal(parents.thawAt(), pauseMs + 100)
-  assert.deepEqual(parents.thaw(1e6), ['b'])
+  assert.deepEqual(parents.thaw(1e6), ['b', 'c'])
   assert.equal(parents.thawAt(), undefined)
 })
 
@@ -66,7 +74,7 @@ test('Parents.facts() counts what each one gave and failed', () => {
   parents.add(parent('a'))
   parents.onDone('a', 10)
   parents.onDone('a', 7)
-  parents.onFailure('a', 'PARENT_REFUSED', 0, 0)
+  fail(parents, 'a', 'PARENT_REFUSED', 0)
   const [facts] = parents.facts()
   assert.deepEqual(facts, {
     parent: parent('a'),
@@ -83,7 +91,7 @@ test('Parents answers for strangers without keeping them', () => {
   const parents = new Parents()
   parents.onDone('x', 1)
   parents.onEndpoint('x', { ip: '10.0.0.1' })
-  assert.equal(parents.onFailure('x', 'PARENT_TIMEOUT', 0, 0), 'refuse')
+  assert.equal(fail(parents, 'x', 'PARENT_TIMEOUT', 0), 'refuse')
   assert.equal(parents.state('x'), undefined)
   assert.equal(parents.count, 0)
 })

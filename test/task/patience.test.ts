@@ -1,18 +1,25 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { Patience, WatchedSlot } from '../../src/task/patience.ts'
+import { Patience, UsualSilence, WatchedSlot } from '../../src/task/patience.ts'
 import type { Slot } from '../../src/task/ports.ts'
 import { deferred } from '../../src/util/deferred.ts'
 import { VirtualClock } from '../sim/clock.ts'
 
-const limits = { quietMs: 1500, endMs: 60_000 }
+const limits = { quietMs: 1500, slowMs: 60_000, endMs: 60_000 }
 
-function watched(clock: VirtualClock): { readonly patience: Patience; readonly calls: string[] } {
+interface Watched {
+  readonly patience: Patience
+  readonly calls: string[]
+}
+
+function watched(clock: VirtualClock, behind = true): Watched {
   const calls: string[] = []
-  const note = (what: string) => () => {
-    calls.push(`${what} ${clock.now()}`)
-  }
-  return { patience: new Patience(clock, limits, note('quiet'), note('end')), calls }
+  const patience = new Patience(clock, limits, {
+    behind: () => behind,
+    onQuiet: () => calls.push(`quiet ${clock.now()}`),
+    onEnd: () => calls.push(`end ${clock.now()}`),
+  })
+  return { patience, calls }
 }
 
 test('Patience tells silence once, and its end', async () => {
@@ -51,17 +58,20 @@ test('Patience notices a second silence after the first was broken', async () =>
   patience.stop()
 })
 
-test('Patience takes a trickle for silence after its longest time', async () => {
-  const clock = new VirtualClock()
-  const { patience, calls } = watched(clock)
-  for (let count = 0; count < 70; count++) {
-    await clock.pass(1000)
-    patience.touch()
-  }
-  assert.equal(patience.quiet, true)
-  assert.ok(calls.length > 0 && calls.every((call) => call.startsWith('quiet 6')))
-  patience.stop()
-})
+for (const behind of [true, false]) {
+  test(`Patience takes a trickle for silence after its longest time, if it is behind: ${behind}`, async () => {
+    const clock = new VirtualClock()
+    const { patience, calls } = watched(clock, behind)
+    for (let count = 0; count < 70; count++) {
+      await clock.pass(1000)
+      patience.touch()
+    }
+    assert.equal(patience.quiet, behind)
+    assert.equal(calls.length > 0, behind)
+    assert.ok(calls.every((call) => call.startsWith('quiet 6')))
+    patience.stop()
+  })
+}
 
 test('Patience.hold() stops the count while our own side is behind', async () => {
   const clock = new VirtualClock()
@@ -123,4 +133,34 @@ test('WatchedSlot passes bytes through, tells of them, and keeps the failure of 
   await assert.rejects(waiting, /disk/)
   assert.equal(slot.failure?.error, full)
   patience.stop()
+})
+
+test('Patience.longestMs is the longest silence that ended, without what was our own fault', async () => {
+  const clock = new VirtualClock()
+  const { patience } = watched(clock)
+  await clock.pass(700)
+  patience.touch()
+  await clock.pass(300)
+  patience.touch()
+  patience.hold()
+  await clock.pass(5000)
+  patience.release()
+  await clock.pass(900)
+  assert.equal(patience.longestMs, 700)
+  patience.touch()
+  assert.equal(patience.longestMs, 900)
+  patience.stop()
+})
+
+test('UsualSilence is patient with twice the median of what was worth waiting for lately', () => {
+  const usual = new UsualSilence()
+  assert.equal(usual.patienceMs, 0)
+  usual.onKept(100)
+  assert.equal(usual.patienceMs, 200)
+  for (let count = 0; count < 20; count++) usual.onKept(10)
+  // One that was very late says nothing about the others.
+  usual.onKept(50_000)
+  assert.equal(usual.patienceMs, 20)
+  for (let count = 0; count < 9; count++) usual.onKept(4000)
+  assert.equal(usual.patienceMs, 8000)
 })

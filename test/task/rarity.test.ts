@@ -73,9 +73,10 @@ function checkAll(
       assert.equal(count, mine.filter((number) => level(number) === at).length)
     }
   }
-  const lost = rarity.pickUnreachable(random)
-  assert.equal(lost === undefined, unreachable.length === 0)
-  if (lost !== undefined) assert.ok(unreachable.includes(lost))
+  const first = unreachable.length === 0 ? undefined : Math.min(...unreachable)
+  assert.equal(rarity.firstUnreachable(), first)
+  const odd = (number: number): boolean => number % 2 === 1
+  assert.equal(rarity.someUnreachable(odd), unreachable.some(odd))
   // Any part of the holders may be free.
   const free = [...admitted].filter(() => random() < 0.6)
   const possible = [...waiting].filter((number) => free.some(({ haves }) => haves.has(number)))

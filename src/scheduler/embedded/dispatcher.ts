@@ -2,10 +2,13 @@ import type { Download } from '../../rpc/gen/common/v2/common_pb.ts'
 import type { Clock } from '../../util/clock.ts'
 import type { HostRecord } from './host-record.ts'
 import type { SchedulerLimits } from './limits.ts'
-import type { RankRules } from './rank.ts'
+import { fedPeers, isServed, type Ranked, type RankRules } from './rank.ts'
 import type { Registry } from './registry.ts'
-import { type Circumstances, decide, ranked, type Verdict } from './verdict.ts'
+import { decide, type Verdict } from './verdict.ts'
 import type { PeerRecord, TaskRecord } from './records.ts'
+
+/** Children that are decided about in one turn of the event loop; with a thousand peers of one task each costs a third of a millisecond. */
+const turnMax = 64
 
 /** How long pieces are collected before waiting children are looked at, in milliseconds. */
 const nudgeMs = 50
@@ -31,7 +34,7 @@ export interface DispatcherParts {
 interface Waiter {
   readonly child: PeerRecord
   readonly sinceMs: number
-  /** As it came, for a seed. Secret: it is kept only while the child waits. */
+  /** As it came, for a seed. Secret. */
   readonly download: Download | undefined
   readonly tell: (verdict: Verdict) => void
   release: () => void
@@ -67,8 +70,10 @@ export class Dispatcher {
     this.forget(child)
     const waiters = this.#waiters.get(child.task) ?? new Map<PeerRecord, Waiter>()
     this.#waiters.set(child.task, waiters)
-    waiters.set(child, { child, sinceMs, download, tell, release: () => undefined })
-    this.advance(child.task)
+    const waiter: Waiter = { child, sinceMs, download, tell, release: () => undefined }
+    waiters.set(child, waiter)
+    // One more who wants something makes nothing possible for the others.
+    this.#decide(waiter, new Set())
   }
 
   /** The child wants nothing any more. */
@@ -87,14 +92,7 @@ export class Dispatcher {
   /** Tells every waiting child of the task what can be told now. */
   advance(task: TaskRecord): void {
     this.#expireTriggers(task)
-    // An answer can make another one possible. Each round ends one wait at least, so this ends.
-    for (let told = true; told; ) {
-      told = false
-      const joining = this.#joining(task)
-      for (const waiter of this.#waitersOf(task)) {
-        if (this.#decide(waiter, joining)) told = true
-      }
-    }
+    this.#work(task, this.#waitersOf(task), false)
   }
 
   /** As `advance`, a little later, once for any number of calls: a piece here or there changes little. */
@@ -134,6 +132,18 @@ export class Dispatcher {
     this.#waiters.clear()
   }
 
+  /** Decides about some now and about the rest in a later turn, then once more if that changed something: an answer can make another one possible. */
+  #work(task: TaskRecord, waiters: readonly Waiter[], toldBefore: boolean): void {
+    const now = waiters.slice(0, turnMax)
+    const rest = waiters.slice(turnMax)
+    const joining = this.#joining(now)
+    let told = toldBefore
+    for (const waiter of now) if (this.#decide(waiter, joining)) told = true
+    if (rest.length > 0) this.#parts.clock.after(0, () => this.#work(task, rest, told))
+    // Each round ends one wait at least, so this ends.
+    else if (told) this.#work(task, this.#waitersOf(task), false)
+  }
+
   /** As they are now: deciding takes them out. */
   #waitersOf(task: TaskRecord): readonly Waiter[] {
     return Array.from(this.#waiters.get(task)?.values() ?? [])
@@ -142,7 +152,7 @@ export class Dispatcher {
   /** True when the wait is over. */
   #decide(waiter: Waiter, joining: ReadonlySet<PeerRecord>): boolean {
     const { child, sinceMs } = waiter
-    if (!this.waits(child)) return false
+    if (this.#waiters.get(child.task)?.get(child) !== waiter) return false
     if (child.isOver) {
       this.forget(child)
       waiter.tell({ is: 'refused', code: 'not-found', reason: 'The peer has left' })
@@ -191,18 +201,17 @@ export class Dispatcher {
   }
 
   /** Children of this package that can be told parents now: they may also get each other. */
-  #joining(task: TaskRecord): ReadonlySet<PeerRecord> {
+  #joining(waiters: readonly Waiter[]): ReadonlySet<PeerRecord> {
     const nobody: ReadonlySet<PeerRecord> = new Set()
-    const around: Pick<Circumstances, 'nowMs' | 'rules' | 'joining'> = {
-      nowMs: this.#parts.clock.now(),
-      rules: this.#rules,
-      joining: nobody,
-    }
-    const waiters = this.#waiters.get(task)
     // One child alone has nobody to join with.
-    if (waiters === undefined || waiters.size < 2) return nobody
-    const own = [...waiters.keys()].filter(({ host, wish }) => host.own && !wish.needBackToSource)
-    return new Set(own.filter((child) => ranked(child, around).length > 0))
+    if (waiters.length < 2) return nobody
+    const nowMs = this.#parts.clock.now()
+    const own = waiters.map(({ child }) => child).filter(mayJoin)
+    const [first] = own
+    if (first === undefined) return nobody
+    // The same for all of them: none has a way to the content of its own.
+    const fed = fedPeers<Ranked>(first.task.peers.values(), first) as ReadonlySet<PeerRecord>
+    return new Set(own.filter((child) => isServed(child, fed, (peer) => child.bans(peer, nowMs))))
   }
 
   #expireTriggers(task: TaskRecord): void {
@@ -211,4 +220,10 @@ export class Dispatcher {
       if (nowMs >= untilMs) this.seedFailed(task, hostId)
     }
   }
+}
+
+/** Wants the whole content, and has no parents: nobody gets anything through it now. */
+function mayJoin({ host, isOver, parents, range, wish }: PeerRecord): boolean {
+  const plain = range === undefined && parents.size === 0 && !wish.needBackToSource
+  return host.own && plain && !isOver
 }

@@ -80,34 +80,67 @@ export function rank<T extends Ranked>(
   const all = [...peers]
   const fed = fedPeers(all, child)
   const below = descendants(child)
-  const found: Weighed<T>[] = []
+  const best = new Best<T>(rules.parentsMax)
   for (const peer of all) {
     if (peer === child || !mayServe(peer, child) || peer.geometry === undefined) continue
     if (isBanned(peer)) continue
     if (below.has(peer) && !(child.host.own && peer.host.own)) continue
+    if (!isActive(peer) && !joining.has(peer)) continue
     const share = shareOf(peer, child)
     const sure = share > 0 || fed.has(peer)
-    if (!isActive(peer) && !joining.has(peer)) continue
-    if (!sure && !joining.has(peer)) continue
-    found.push({ peer, sure, weight: weigh(peer, child, share, rules) })
+    if (sure || joining.has(peer)) best.add(peer, sure, weigh(peer, child, share, rules))
   }
-  found.sort((a, b) => compare(a.weight, b.weight))
-  return withSureOne(found, rules.parentsMax).map(({ peer }) => peer)
+  return best.peers
+}
+
+/** Whether somebody who is fed could serve this child: cheaper than to rank all, and right for a child that wants the whole content. */
+export function isServed<T extends Ranked>(
+  child: T,
+  fed: Iterable<T>,
+  isBanned: (parent: T) => boolean,
+): boolean {
+  for (const peer of fed) {
+    if (peer !== child && mayServe(peer, child) && peer.geometry !== undefined) {
+      if (isActive(peer) && !isBanned(peer)) return true
+    }
+  }
+  return false
 }
 
 interface Weighed<T> {
   readonly peer: T
-  /** It delivers whatever becomes of those that join now. */
-  readonly sure: boolean
   readonly weight: readonly number[]
 }
 
-/** The first ones, of which at least one is sure; nobody when nobody is. */
-function withSureOne<T>(found: readonly Weighed<T>[], count: number): readonly Weighed<T>[] {
-  const best = found.find(({ sure }) => sure)
-  if (best === undefined) return []
-  const chosen = found.slice(0, count)
-  return chosen.includes(best) ? chosen : [...chosen.slice(0, count - 1), best]
+/** The best so many of any number, of which at least one is sure: it delivers whatever becomes of those that join now. Nobody when nobody is sure. */
+class Best<T> {
+  readonly #count: number
+  readonly #top: Weighed<T>[] = []
+  #sure: Weighed<T> | undefined
+
+  constructor(count: number) {
+    this.#count = count
+  }
+
+  get peers(): readonly T[] {
+    const sure = this.#sure
+    if (sure === undefined) return []
+    const chosen = this.#top.includes(sure) ? this.#top : [...this.#top.slice(0, -1), sure]
+    return chosen.map(({ peer }) => peer)
+  }
+
+  add(peer: T, sure: boolean, weight: readonly number[]): void {
+    const one = { peer, weight }
+    if (sure && (this.#sure === undefined || compare(weight, this.#sure.weight) < 0)) {
+      this.#sure = one
+    }
+    const last = this.#top.at(-1)
+    const full = this.#top.length >= this.#count
+    if (full && last !== undefined && compare(weight, last.weight) >= 0) return
+    const at = this.#top.findIndex((other) => compare(weight, other.weight) < 0)
+    this.#top.splice(at < 0 ? this.#top.length : at, 0, one)
+    if (this.#top.length > this.#count) this.#top.pop()
+  }
 }
 
 /** Whether these two could ever exchange pieces: another host that shares, and the same content as far as is known. */
@@ -179,8 +212,8 @@ function descendants(child: Ranked): ReadonlySet<Ranked> {
 }
 
 /** Peers that have all that the child wants, or are fed by one that does, over any number of hops but not through the child. */
-function fedPeers(peers: readonly Ranked[], child: Ranked): ReadonlySet<Ranked> {
-  const roots = peers.filter((peer) => isRoot(peer, child))
+export function fedPeers<T extends Ranked>(peers: Iterable<T>, child: T): ReadonlySet<Ranked> {
+  const roots = [...peers].filter((peer) => isRoot(peer, child))
   return reached(roots, (peer) => peer !== child && coversRange(peer.range, child.range))
 }
 
@@ -196,7 +229,7 @@ function reached(from: Iterable<Ranked>, may: (peer: Ranked) => boolean): Readon
   for (let peer = open.pop(); peer !== undefined; peer = open.pop()) {
     if (found.has(peer) || !may(peer)) continue
     found.add(peer)
-    open.push(...peer.children)
+    for (const below of peer.children) open.push(below)
   }
   return found
 }

@@ -158,6 +158,8 @@ export class Registry {
     peer.succeeded(this.#clock.now())
     this.cut(peer)
     if (peer.state.is !== 'Succeeded') return
+    // It has all of them: no need to remember which.
+    if (peer.range === undefined) peer.pieces = undefined
     for (const other of this.peersOf(peer.host)) {
       if (other === peer || other.task !== peer.task || !other.isOver) continue
       if (coversRange(peer.range, other.range)) {

@@ -58,9 +58,9 @@ export function decide(child: PeerRecord, around: Circumstances): Decision {
 }
 
 /** The parents that can be offered to this child. */
-export function ranked(
+function ranked(
   child: PeerRecord,
-  { nowMs, rules, joining }: Pick<Circumstances, 'nowMs' | 'rules' | 'joining'>,
+  { nowMs, rules, joining }: Circumstances,
 ): readonly PeerRecord[] {
   const isBanned = (parent: PeerRecord): boolean => child.bans(parent, nowMs)
   return rank(child, child.task.peers.values(), { rules, isBanned, joining })
