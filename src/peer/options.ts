@@ -98,7 +98,7 @@ export interface LimitOptions {
   readonly memoryBytesMax?: number
   /** Milliseconds without a parent or a byte after which a download that may not use the origin gives up. @defaultValue `10 000` */
   readonly parentsTimeoutMs?: number
-  /** Milliseconds that one piece may take in all. @defaultValue `60 000` */
+  /** Milliseconds without a new byte after which the fetch of a piece is given up, also when nobody else has it. @defaultValue `60 000` */
   readonly pieceTimeoutMs?: number
 }
 
