@@ -22,7 +22,7 @@ import { Announcements } from './announcements.ts'
 import { Closing } from './closing.ts'
 import { HostChannels } from './host-channels.ts'
 import { bandwidthDefault, hostFigures } from './host-figures.ts'
-import { limitedReader, MeteredGate } from './limited.ts'
+import { MeteredGate } from './limited.ts'
 import { type Addresses, addressesOf, addressOf } from './listening.ts'
 import { openStores } from './open-store.ts'
 import { ParentFeed } from './parent-feed.ts'
@@ -116,7 +116,7 @@ async function build(
     ports: {
       announcer: scheduler,
       feed: new ParentFeed(channels, host.id),
-      reader: limitedReader(new Routes(transports), downloadGate),
+      reader: new Routes(transports),
       clock,
       random: Math.random,
       newPeerId,

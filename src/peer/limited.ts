@@ -1,13 +1,17 @@
-import type { Origin, PieceReader } from '../task/ports.ts'
+import { pieceAt } from '../task/piece.ts'
+import type { Origin, Sink } from '../task/ports.ts'
 import type { RateGate } from '../transport/transport.ts'
 
-/** A reader whose pieces wait for their share of the bandwidth before they are asked for. */
-export function limitedReader(reader: PieceReader, gate: RateGate): PieceReader {
+/** A sink whose slots wait for their share of the bandwidth: before anybody is asked, so that the wait is not taken for the silence of a parent. */
+export function limitedSink(sink: Sink, gate: RateGate): Sink {
   return {
-    async read(from, request, slot, signal) {
-      await gate.take(request.piece.length, signal)
-      return reader.read(from, request, slot, signal)
+    geometry: sink.geometry,
+    has: (number) => sink.has(number),
+    async slot(number, signal) {
+      await gate.take(pieceAt(sink.geometry, number).length, signal)
+      return sink.slot(number, signal)
     },
+    commit: (slot, kept) => sink.commit(slot, kept),
   }
 }
 

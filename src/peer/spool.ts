@@ -3,6 +3,7 @@ import type { KeptTask } from '../storage/store.ts'
 import { type Geometry, geometry } from '../task/piece.ts'
 import type { Origin, OriginStat, Session, TaskSpec } from '../task/ports.ts'
 import { Scope } from '../util/scope.ts'
+import { limitedOrigin } from './limited.ts'
 import { recordOf } from './record.ts'
 import type { World } from './world.ts'
 
@@ -111,7 +112,8 @@ async function takeAll(
       offset: 0,
       ...(stat.validator === undefined ? {} : { validator: stat.validator }),
     }
-    for await (const chunk of origin.read(part, signal)) await spool.write(chunk)
+    const limited = limitedOrigin(origin, world.downloadGate)
+    for await (const chunk of limited.read(part, signal)) await spool.write(chunk)
     signal.throwIfAborted()
     return await spool.finish(recordOf(spec, world.clock.date(), stat), spec.pieceLength)
   } finally {

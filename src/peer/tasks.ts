@@ -9,7 +9,7 @@ import type { Share } from '../task/share.ts'
 import { KeyedLock } from '../util/keyed-lock.ts'
 import { abortable } from '../util/scope.ts'
 import { SharedWork } from '../util/shared-work.ts'
-import { limitedOrigin } from './limited.ts'
+import { limitedSink } from './limited.ts'
 import { lookUp } from './look-up.ts'
 import { recordOf } from './record.ts'
 import { learnFromParents, spoolOrLearn } from './spool.ts'
@@ -222,7 +222,7 @@ export class Tasks {
     const validator = stat?.validator ?? task.record.validator
     const run = new Run(
       spec,
-      task,
+      limitedSink(task, this.#world.downloadGate),
       {
         concurrency: want.concurrency ?? this.#world.settings.limits.concurrency,
         backToSource: want.backToSource,
@@ -303,8 +303,7 @@ export class Tasks {
 
   #origin(spec: TaskSpec): Origin | undefined {
     if (spec.url === undefined) return undefined
-    const origin = this.#world.sources.bind({ url: spec.url, headers: spec.headers })
-    return limitedOrigin(origin, this.#world.downloadGate)
+    return this.#world.sources.bind({ url: spec.url, headers: spec.headers })
   }
 
   /** What the origin has. Asked once for all who ask at the same time with the same headers. */

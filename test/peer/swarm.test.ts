@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
@@ -256,6 +257,27 @@ test('A second peer on one store folder is refused with STORE_LOCKED', async (t)
   await assert.rejects(Peer.start({ store: { dir } }), (error) =>
     PeerError.is(error, 'STORE_LOCKED'),
   )
+})
+
+test('limits.downloadBytesPerSecond paces what comes from the origin and from parents, and blames nobody', async (t) => {
+  const from = await origin(t, { length: 12 * mib })
+  const first = await startPeer(t)
+  await first.download(from.url).done
+  const rate = 4 * mib
+  const slow = await startPeer(t, {
+    scheduler: first.schedulerAddress,
+    limits: { downloadBytesPerSecond: rate },
+  })
+  const failed: unknown[] = []
+  const onFailed = (message: unknown): number => failed.push(message)
+  subscribe('dragonfly-peer:piece:failed', onFailed)
+  t.after(() => unsubscribe('dragonfly-peer:piece:failed', onFailed))
+  const begun = performance.now()
+  const info = await slow.download(from.url).done
+  assert.equal(info.traffic.peers, 12 * mib)
+  // The last piece may leave a debt: two of the three have to be paid for.
+  assert.ok(performance.now() - begun > 1800)
+  assert.deepEqual(failed, [])
 })
 
 /** Whether one task lies in the store of this peer and nothing is still being fetched. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { PeerError } from '../../src/errors.ts'
+import { runDefaults } from '../../src/task/run-options.ts'
 import { lost, parents, SimAnnouncer } from '../sim/scheduler.ts'
 import { outcomeOf, SimWorld } from '../sim/world.ts'
 
@@ -62,7 +63,7 @@ test('Run goes to the origin when the scheduler does not answer in time', async 
   const share = run.join()
   await world.clock.until(() => !run.open)
   await share.done
-  assert.equal(world.origin.reads[0]?.at, 5000)
+  assert.equal(world.origin.reads[0]?.at, runDefaults.answerTimeoutMs)
 })
 
 test('Run takes from the origin only what no parent has', async () => {
