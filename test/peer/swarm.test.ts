@@ -12,7 +12,7 @@ import { leaks } from '../support/leaks.ts'
 import { origin } from '../support/origin.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 import { verifyBytes, verifyFile } from '../support/verify.ts'
-import { startPeer } from './start-peer.ts'
+import { startPeer, waitFor } from './start-peer.ts'
 
 const mib = 1024 * 1024
 
@@ -287,13 +287,4 @@ function keepsOne(peer: Peer): boolean {
     tasks: readonly unknown[]
   }
   return stores.find(({ name }) => name === 'disk')?.tasks === 1 && tasks.length === 0
-}
-
-/** Looks again on each turn of the event loop until the fact holds, or fails after 10 s. */
-async function waitFor(fact: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000
-  while (!fact()) {
-    if (performance.now() > deadline) throw new Error('It did not come to hold in 10 s')
-    await new Promise<void>((resolve) => setImmediate(resolve))
-  }
 }

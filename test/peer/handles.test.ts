@@ -3,18 +3,34 @@ import { getEventListeners } from 'node:events'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { createClient } from '@connectrpc/connect'
 import { PeerError } from '../../src/errors.ts'
 import { hostNews } from '../../src/peer/host-news.ts'
 import { openChannel } from '../../src/rpc/channel.ts'
 import { DfdaemonUpload } from '../../src/rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
+import { deferred } from '../../src/util/deferred.ts'
 import { cleanup } from '../support/cleanup.ts'
 import { origin } from '../support/origin.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 import { verifyBytes, verifyFile } from '../support/verify.ts'
-import { startPeer } from './start-peer.ts'
+import { runsOf, startPeer, waitFor } from './start-peer.ts'
 
 const mib = 1024 * 1024
+
+/** Content that stops coming after its first bytes, and never ends; `standing` resolves when it has stopped. */
+function stalled(): {
+  readonly content: AsyncIterable<Uint8Array>
+  readonly standing: Promise<void>
+} {
+  const { promise, resolve } = deferred<void>()
+  async function* content(): AsyncGenerator<Uint8Array> {
+    yield new Uint8Array(5)
+    resolve()
+    await new Promise<never>(() => undefined)
+  }
+  return { content: content(), standing: promise }
+}
 
 async function within<T>(t: TestContext, ms: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
@@ -67,24 +83,19 @@ test('Peer.download() of nothing leaves no listener on the signal', async (t) =>
 test('Peer.write() rejects with signal.reason while the content stands still', async (t) => {
   const peer = await startPeer(t)
   const controller = new AbortController()
-  async function* stalled(): AsyncGenerator<Uint8Array> {
-    yield new Uint8Array(5)
-    await new Promise<never>(() => undefined)
-  }
-  const pending = peer.write(stalled(), { signal: controller.signal })
+  const { content, standing } = stalled()
+  const pending = peer.write(content, { signal: controller.signal })
   const reason = new Error('enough')
-  setTimeout(() => controller.abort(reason), 50)
+  await standing
+  controller.abort(reason)
   await assert.rejects(within(t, 3000, pending), (error) => error === reason)
 })
 
 test('Peer.destroy() ends a write whose content stands still', async (t) => {
   const peer = await startPeer(t)
-  async function* stalled(): AsyncGenerator<Uint8Array> {
-    yield new Uint8Array(5)
-    await new Promise<never>(() => undefined)
-  }
-  const pending = assert.rejects(peer.write(stalled()), (error) => PeerError.is(error, 'CLOSED'))
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  const { content, standing } = stalled()
+  const pending = assert.rejects(peer.write(content), (error) => PeerError.is(error, 'CLOSED'))
+  await standing
   await within(t, 3000, peer.destroy())
   await pending
 })
@@ -170,7 +181,8 @@ test('Download of a range that joined bytes() outlives its cancelling', async (t
   const range = { start: 5, length: 5 * mib }
   const part = peer.download(from.url, { range }).toFile(path)
   part.catch(() => undefined)
-  setTimeout(() => controller.abort(new Error('gone')), 100)
+  await waitFor(() => runsOf(peer)[0]?.shares === 2)
+  controller.abort(new Error('gone'))
   await pending
   await part
   await verifyFile(path, from.content, 5, 5 * mib)
@@ -186,7 +198,8 @@ test('backToSource never stays a guarantee when the download it joined is cancel
     within(t, 8000, peer.download(from.url, { backToSource: 'never' }).done),
     (error) => PeerError.is(error, 'NO_PARENTS'),
   )
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  // It waits for the other run without anything that shows; a few turns are more than it needs to get there.
+  for (let turn = 0; turn < 20; turn++) await setImmediate()
   controller.abort(new Error('gone'))
   await pending
   const before = from.requests.length
@@ -201,11 +214,13 @@ test('Download cancelled while it waits for another run rejects at once', async 
   await peer.download(from.url, { range: { start: 0, length: 1 } }).done
   const never = peer.download(from.url, { backToSource: 'never' })
   const failing = assert.rejects(never.done)
-  await new Promise((resolve) => setTimeout(resolve, 200))
+  await waitFor(() => runsOf(peer).length === 1)
   const controller = new AbortController()
   const reason = new Error('enough')
   const pending = peer.download(from.url, { signal: controller.signal }).done
-  setTimeout(() => controller.abort(reason), 200)
+  await from.until(({ counts }) => counts.stats === 2)
+  for (let turn = 0; turn < 20; turn++) await setImmediate()
+  controller.abort(reason)
   await assert.rejects(within(t, 2000, pending), (error) => error === reason)
   await never.close()
   await failing
