@@ -45,6 +45,7 @@ export class Seeding implements AsyncDisposable {
  * before they are served, and those that changed are not served.
  *
  * @throws TypeError, RangeError for options; PeerError FILE_NOT_FOUND, PERMISSION_DENIED, FILE_CHANGED, INVALID_URL, STORE_FAILED
+ * @internal
  */
 export async function seed(
   world: World,
