@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { PeerError } from '../errors.ts'
 import { redactUrl } from '../source/redact.ts'
 import type { KeptTask, Store } from '../storage/store.ts'
-import { type Geometry, geometry, type Range } from '../task/piece.ts'
+import { type Geometry, geometry, numbersIn, pieceAt, type Range } from '../task/piece.ts'
 import type { Origin, OriginStat, TaskSpec } from '../task/ports.ts'
 import { Run } from '../task/run.ts'
 import type { Share } from '../task/share.ts'
@@ -278,8 +278,10 @@ export class Tasks {
   ): Promise<{ readonly store: Store; readonly task: KeptTask }> {
     const { place, spec } = want
     const record = recordOf(spec, this.#world.clock.date(), stat)
+    // A part of huge content must not ask for room for all of it.
+    const room = want.range === undefined ? {} : { bytesWanted: bytesIn(cut, want.range) }
     if (place.is === 'store') {
-      return { store: this.#world.store, task: await this.#world.store.create(record, cut) }
+      return { store: this.#world.store, task: await this.#world.store.create(record, cut, room) }
     }
     const into = place.into === undefined ? undefined : cutTo(place.into, cut.contentLength)
     const task = await this.#world.memory.create(record, cut, {
@@ -367,4 +369,9 @@ function cutTo(into: Uint8Array, length: number): Uint8Array {
     `The content has ${length} bytes, options.into has ${into.byteLength}`,
     { length, lengthMax: into.byteLength, instead: 'a larger options.into' },
   )
+}
+
+/** Bytes of the pieces that hold the range. */
+function bytesIn(cut: Geometry, range: Range): number {
+  return numbersIn(cut, range).reduce((sum, number) => sum + pieceAt(cut, number).length, 0)
 }

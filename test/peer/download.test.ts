@@ -265,3 +265,12 @@ test('options.onProgress counts every byte, and an error in it ends the download
   })
   await assert.rejects(failing.done, (error) => PeerError.is(error, 'FOREIGN'))
 })
+
+test('Download of a range needs room for its pieces only', async (t) => {
+  const from = await origin(t, { length: 200 * mib })
+  const peer = await startPeer(t, { store: { dir: tempFolder(t), bytesMax: 20 * mib } })
+  const range = { start: 150 * mib + 1, length: 5 * mib }
+  verifyBytes(await peer.download(from.url, { range }).bytes(), from.content, range.start)
+  await assert.rejects(peer.download(from.url).done, (error) => PeerError.is(error, 'NO_SPACE'))
+  verifyBytes(await peer.download(from.url, { range }).bytes(), from.content, range.start)
+})
