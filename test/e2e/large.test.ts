@@ -10,8 +10,8 @@ const length = 2_200_000_011
 /** A small part of the content: memory does not grow with it. `bench/memory.ts` measures how much it is, without the weight of a test. */
 const residentBytesMax = 256 * 1024 * 1024
 
-test('Download.toFile() of 2.2 GB: exact, in pieces of 8 MiB, from the origin once, with a bound on memory', async (t) => {
-  const swarm = await Swarm.start(t, 2)
+test('Download.toFile() of 2.2 GB in eight processes at once: exact, in pieces of 8 MiB, from the origin once, with a bound on memory', async (t) => {
+  const swarm = await Swarm.start(t, 8)
   const served = await origin(t, { length, seed: 7 })
   const copies = await swarm.download(served.url, 'large')
   assertCopies(copies, served)
