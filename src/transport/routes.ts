@@ -5,7 +5,7 @@ import { unreachable } from './parent-errors.ts'
 import type { Transport } from './transport.ts'
 
 /**
- * The ways to parents, best first: a piece takes the first one that reaches the parent, and the next one when that fails before a byte is in the slot.
+ * The ways to parents, best first: a piece takes the first one that reaches the parent, and the next one when that fails.
  */
 export class Routes implements PieceReader {
   readonly #transports: readonly Transport[]
@@ -21,8 +21,8 @@ export class Routes implements PieceReader {
   }
 
   /**
-   * Reads over the first way that works. A refusal is the parent's word, whatever the way: nothing else is tried then. Bytes that are in the slot
-   * cannot be taken back, so an error after them goes up.
+   * Reads over the first way that works. A refusal is the parent's word, whatever the way: nothing else is tried then. Bytes that are in the slot are
+   * forgotten before the next way begins.
    *
    * @throws PeerError PARENT_UNREACHABLE (also when no way leads there), PARENT_PROTOCOL, PARENT_REFUSED
    */
@@ -36,16 +36,19 @@ export class Routes implements PieceReader {
     for (const [at, way] of ways.entries()) {
       const next = ways[at + 1]
       try {
-        return await way.read(from, request, slot, signal)
+        return { ...(await way.read(from, request, slot, signal)), transport: way.name }
       } catch (error) {
         const failed = PeerError.is(error, 'PARENT_UNREACHABLE', 'PARENT_PROTOCOL')
-        if (!failed || next === undefined || slot.filled > 0 || signal.aborted) throw error
+        const whole = slot.filled === request.piece.length
+        if (!failed || next === undefined || whole || signal.aborted) throw error
+        if (slot.filled > 0) await slot.rewind()
         publish('dragonfly-peer:transport:fallback', () => ({
           parent: from.parent.id,
           from: way.name,
           to: next.name,
           reason: error.message,
         }))
+        signal.throwIfAborted()
       }
     }
     throw unreachable(from.parent.id, 'No transport leads there')

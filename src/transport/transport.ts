@@ -1,5 +1,6 @@
 import type { ParentAddress, PieceReader, Shelf } from '../task/ports.ts'
 import type { Clock } from '../util/clock.ts'
+import type { RdmaControl, RdmaService } from './rdma/control.ts'
 
 /** A way for pieces to travel between peers: the reading side, the serving side, or both. */
 export interface Transport extends PieceReader {
@@ -9,6 +10,14 @@ export interface Transport extends PieceReader {
   reaches(from: ParentAddress): boolean
   /** Starts to serve. Resolves with where. @throws PeerError LISTEN_FAILED */
   listen(): Promise<{ readonly ip: string; readonly port: number } | undefined>
+  /** What other peers ask of this transport over gRPC, for one that needs that. */
+  readonly rdma?: RdmaService
+  /**
+   * Memory that this transport reads into without a copy. Undefined: it has no such memory now, and ordinary memory does. Missing: it never has.
+   *
+   * @param ready - whether it is made ready for that at once, and stays so; else when it is first read into. @defaultValue `false`
+   */
+  allocate?(byteLength: number, ready?: boolean): Promise<ArrayBuffer | undefined>
   /** What is open now, as plain data. */
   explain(): unknown
   /** Takes no new work, lets running transfers end within `timeoutMs`, frees everything. Safe to call twice. */
@@ -29,6 +38,10 @@ export interface TransportHost {
   readonly uploadSlots: number
   /** Time for pacing and time limits. */
   readonly clock: Clock
+  /** Address by which others reach this host. @defaultValue the address to listen on */
+  readonly hostIp?: string
+  /** Asks parents over gRPC, for transports that set up their connections there. Without it they reach nobody. */
+  readonly rdma?: RdmaControl
 }
 
 /** Makes a transport for one peer. */
@@ -38,4 +51,6 @@ export type TransportFactory = (host: TransportHost) => Transport
 export interface RateGate {
   /** Resolves when `byteCount` more bytes may go. At once when there is no limit. */
   take(byteCount: number, signal: AbortSignal): Promise<void>
+  /** Whether there is a limit now. Undefined: not known, so there may be one. */
+  readonly limited?: boolean
 }

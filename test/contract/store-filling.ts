@@ -71,6 +71,26 @@ export function filling(name: string, open: Open): void {
     await verifyTask(store, task, content)
   })
 
+  test(`${name}.slot() can be begun anew`, async (t) => {
+    const store = await open(t)
+    const [task, content] = await threePieces(store)
+    const slot = await task.slot(1, never)
+    for (const count of [1, slot.piece.length - 1]) {
+      const space = slot.space()
+      space?.subarray(0, count).fill(0xee)
+      slot.fill(Math.min(count, space?.length ?? 0))
+      await slot.rewind()
+      assert.equal(slot.filled, 0)
+      assert.throws(() => slot.fill(1), RangeError)
+    }
+    await fill(slot, content)
+    await assert.rejects(slot.rewind(), RangeError)
+    assert.equal(await slot.finish(), digestOf(content, slot.piece))
+    await task.commit(slot, { digest: await slot.finish(), parentId: '' })
+    slot.release()
+    await assert.rejects(slot.rewind())
+  })
+
   test(`${name}.slot() leaves nothing when it is released`, async (t) => {
     const store = await open(t)
     const [task, content] = await threePieces(store)

@@ -13,7 +13,11 @@ import { turns, until } from '../transport/until.ts'
 const MiB = 1024 * 1024
 
 /** The second half of the suite in `transport.ts`: the parent's side, and the end. */
-export function testServing(name: string, makeNetwork: () => () => TransportFactory): void {
+export function testServing(
+  name: string,
+  makeNetwork: () => () => TransportFactory,
+  paces: 'parts' | 'pieces',
+): void {
   const pair = (test: TestContext, shelf: PieceShelf, options: PairOptions = {}): Promise<Pair> =>
     pairOf(test, makeNetwork(), shelf, options)
 
@@ -74,7 +78,28 @@ export function testServing(name: string, makeNetwork: () => () => TransportFact
       await Promise.all([first, third])
     })
 
-    it('paces bytes', async (test) => {
+    it('paces pieces', async (test) => {
+      const clock = new ManualClock()
+      const uploadRate = new TokenBucket({ bytesPerSecond: MiB, clock, burstMs: 1000 })
+      const shelf = new PieceShelf(contentOf(4 * MiB), MiB)
+      const { fetch } = await pair(test, shelf, { uploadRate, clock })
+      await fetch(0)
+      for (let number = 1; number < 4; number++) {
+        let fetched = false
+        const fetching = fetch(number).then(() => {
+          fetched = true
+        })
+        await until('the parent waits', () => uploadRate.waiting === 1)
+        clock.advance(980)
+        await until('the parent waits again', () => uploadRate.waiting === 1)
+        await turns()
+        assert.equal(fetched, false)
+        clock.advance(22)
+        await fetching
+      }
+    })
+
+    const pacesParts = async (test: TestContext): Promise<void> => {
       const clock = new ManualClock()
       const uploadRate = new TokenBucket({ bytesPerSecond: MiB, clock, burstMs: 1000 })
       const shelf = new PieceShelf(contentOf(4 * MiB), 4 * MiB)
@@ -90,7 +115,8 @@ export function testServing(name: string, makeNetwork: () => () => TransportFact
       }
       await fetched
       assert.equal(slot.filled, 4 * MiB)
-    })
+    }
+    if (paces === 'parts') it('paces bytes', pacesParts)
 
     it('tells of each piece that went', async (test) => {
       const told: unknown[] = []

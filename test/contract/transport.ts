@@ -12,9 +12,17 @@ import { testServing } from './transport-serving.ts'
 
 const MiB = 1024 * 1024
 
-/** The suite that every transport passes. `makeNetwork` is called for each test; all factories that its result makes reach each other. */
-export function testTransport(name: string, makeNetwork: () => () => TransportFactory): void {
-  testServing(name, makeNetwork)
+/**
+ * The suite that every transport passes. `makeNetwork` is called for each test; all factories that its result makes reach each other.
+ *
+ * @param paces - whether a rate is kept within a piece, or from piece to piece
+ */
+export function testTransport(
+  name: string,
+  makeNetwork: () => () => TransportFactory,
+  paces: 'parts' | 'pieces' = 'parts',
+): void {
+  testServing(name, makeNetwork, paces)
   const pair = (test: TestContext, shelf: PieceShelf, options: PairOptions = {}): Promise<Pair> =>
     pairOf(test, makeNetwork(), shelf, options)
 

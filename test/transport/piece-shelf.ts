@@ -85,6 +85,7 @@ export class PieceShelf implements Shelf {
       parentId: '127.0.0.1-localhost-seed',
       createdAt: 1_755_600_000_000,
       memory: this.#where === 'memory' ? bytes : undefined,
+      content: this.#where === 'memory' ? this.content : undefined,
       read: async (into, position) => {
         await this.beforeRead(position)
         // Short reads are allowed, and real.

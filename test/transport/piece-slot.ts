@@ -35,6 +35,14 @@ export class PieceSlot implements Slot {
     return Promise.resolve()
   }
 
+  rewind(): Promise<void> {
+    if (this.#released) throw new Error('The slot was released')
+    this.filled = 0
+    this.#sum = 0
+    this.#given = 0
+    return Promise.resolve()
+  }
+
   finish(): Promise<string> {
     return Promise.resolve(`crc32:${this.#sum}`)
   }
@@ -81,6 +89,12 @@ export class SlowSlot extends PieceSlot {
     // A write that comes too late, into a slab that was given back, must not look right.
     this.#slab.fill(0xee)
     this.#busy = this.#isFull()
+  }
+
+  override async rewind(): Promise<void> {
+    await super.rewind()
+    this.#at = 0
+    this.#busy = false
   }
 
   override async drained(): Promise<void> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, it, type TestContext } from 'node:test'
 import { PeerError } from '../../src/errors.ts'
+import { crc32 } from '../../src/hash/crc32.ts'
 import type { Received, Slot } from '../../src/task/ports.ts'
 import { protocolBroken, refused, unreachable } from '../../src/transport/parent-errors.ts'
 import { Routes } from '../../src/transport/routes.ts'
@@ -58,7 +59,7 @@ describe('Routes.read()', () => {
       way('a', works('a')),
       way('b', works('b')),
     ])
-    assert.deepEqual(got, { digest: 'a' })
+    assert.deepEqual(got, { digest: 'a', transport: 'a' })
     assert.deepEqual(told, [])
   })
 
@@ -66,7 +67,7 @@ describe('Routes.read()', () => {
     it(`takes the next one after ${error.code}, and tells of it`, async (test) => {
       const told = fallbacks(test)
       const got = await readOver([way('rdma', fails(error)), way('tcp', works('b'))])
-      assert.deepEqual(got, { digest: 'b' })
+      assert.deepEqual(got, { digest: 'b', transport: 'tcp' })
       assert.deepEqual(told, [
         { parent: 'parent-1', from: 'rdma', to: 'tcp', reason: error.message },
       ])
@@ -84,14 +85,34 @@ describe('Routes.read()', () => {
     }
   })
 
-  it('tries nothing else once bytes are in the slot', async () => {
-    const error = unreachable('parent-1', 'broke off')
-    const begins = (slot: Slot): Promise<Received> => {
-      slot.space()
-      slot.fill(1)
-      return Promise.reject(error)
-    }
-    await assert.rejects(readOver([way('a', begins), way('b', works('b'))]), error)
+  const broke = unreachable('parent-1', 'broke off')
+  const fills = (count: number, end: () => Promise<Received>) => (slot: Slot) => {
+    assert.equal(slot.filled, 0)
+    slot.space()?.fill(count)
+    slot.fill(count)
+    return end()
+  }
+
+  it('forgets the bytes of a way that broke off before the next one begins', async (test) => {
+    const told = fallbacks(test)
+    const slot = new PieceSlot(asked.piece)
+    const begins = fills(7, fails(broke))
+    await readOver([way('a', begins), way('b', fills(10, works('b')))], slot)
+    assert.equal(await slot.finish(), `crc32:${crc32(new Uint8Array(10).fill(10))}`)
+    assert.deepEqual(told, [{ parent: 'parent-1', from: 'a', to: 'b', reason: broke.message }])
+  })
+
+  it('gives up with the error of the slot when that cannot forget', async () => {
+    const full = new PeerError('NO_SPACE', 'Full', { path: '/', needed: 1 })
+    const slot = new PieceSlot(asked.piece)
+    slot.rewind = () => Promise.reject(full)
+    const begins = fills(1, fails(broke))
+    await assert.rejects(readOver([way('a', begins), way('b', works('b'))], slot), full)
+  })
+
+  it('tries nothing else once the piece is complete', async () => {
+    const all = fills(10, fails(broke))
+    await assert.rejects(readOver([way('a', all), way('b', works('b'))]), broke)
   })
 
   it('tries nothing else after it was aborted', async () => {

@@ -46,6 +46,7 @@ export class ChildConnection {
   #wake: Deferred<void> | undefined
   /** No more requests: the child ended its half, or this peer closes. */
   #ending = false
+  #asked = false
 
   constructor(socket: Socket, host: ChildHost) {
     this.#socket = socket
@@ -56,6 +57,16 @@ export class ChildConnection {
     // The reason does not matter: 'close' follows, and the child asks another parent.
     socket.on('error', () => undefined)
     socket.on('close', () => this.#onClose())
+  }
+
+  /** Whether it stands there without a request. */
+  get waiting(): boolean {
+    return this.#wake !== undefined && this.#requests.length === 0
+  }
+
+  /** Whether it has ever sent a request. */
+  get asked(): boolean {
+    return this.#asked
   }
 
   /** Serves until the child is gone or done. Never rejects. */
@@ -95,6 +106,7 @@ export class ChildConnection {
         return
       }
       this.#requests.push(asked.request)
+      this.#asked = true
     }
     if (this.#requests.length > 0) this.#wake?.resolve()
   }

@@ -20,7 +20,10 @@ export interface TcpOptions {
   readonly requestTimeoutMs?: number
   /** Longest wait for a piece that a child asked for while it is still being fetched here, in milliseconds. @defaultValue 360000 */
   readonly holdTimeoutMs?: number
-  /** Connections of children at the same time; more are closed at once. Each costs a descriptor and up to 70 KiB. @defaultValue 1024 */
+  /**
+   * Connections of children at the same time. One more takes the place of the oldest that asks for nothing, and is closed when all do. Each costs a descriptor and
+   * up to 70 KiB. @defaultValue 1024
+   */
   readonly connectionsMax?: number
 }
 

@@ -38,7 +38,6 @@ export class TcpServer {
       keepAlive: true,
       keepAliveInitialDelay: keepAliveDelayMs,
     })
-    this.#server.maxConnections = settings.connectionsMax
     this.#server.on('connection', (socket) => this.#onConnection(socket))
     // A close before the address is bound has no effect of its own.
     this.#server.on('listening', () => {
@@ -107,6 +106,10 @@ export class TcpServer {
   }
 
   #onConnection(socket: Socket): void {
+    if (this.#children.size >= this.#childHost.settings.connectionsMax && !this.#makeRoom()) {
+      socket.destroy()
+      return
+    }
     const child = new ChildConnection(socket, this.#childHost)
     this.#children.add(child)
     socket.once('close', () => {
@@ -114,5 +117,20 @@ export class TcpServer {
       if (this.#children.size === 0) this.#onEmpty?.()
     })
     void child.run()
+  }
+  /** Whoever connects and asks nothing must not keep others out: the oldest that has never asked goes, else the oldest that asks nothing now. */
+  #makeRoom(): boolean {
+    let idle: ChildConnection | undefined
+    for (const child of this.#children) {
+      if (!child.waiting) continue
+      idle ??= child
+      if (child.asked) continue
+      idle = child
+      break
+    }
+    if (idle === undefined) return false
+    this.#children.delete(idle)
+    idle.destroy()
+    return true
   }
 }

@@ -259,18 +259,38 @@ describe('TcpServer: requests', () => {
     await until('nothing waits', () => !JSON.stringify(server.transport.explain()).includes(taskId))
   })
 
-  it('closes connections beyond its limit', async (test) => {
+  it('closes connections beyond its limit when all others ask for something', async (test) => {
     const shelf = new PieceShelf(contentOf(100), 100)
+    shelf.hold(0)
     const server = await serve(test, shelf, { connectionsMax: 2 })
-    const first = await server.connect()
-    const second = await server.connect()
+    const children = [await server.connect(), await server.connect()]
+    for (const { socket } of children) socket.write(request(0))
+    await until('both have asked', () => shelf.asked.length === 2)
     const third = await server.connect()
     await until('the third is closed', third.closed)
-    first.socket.write(request(0))
-    second.socket.write(request(0))
+    shelf.arrive(0)
     await until('both are served', () =>
-      [first, second].every((child) => answersIn(child.bytes()).length === 1),
+      children.every((child) => answersIn(child.bytes()).length === 1),
     )
+  })
+
+  it('lets the oldest connection that never asked give way to a new one, then the oldest that asks nothing', async (test) => {
+    const shelf = new PieceShelf(contentOf(100), 100)
+    const server = await serve(test, shelf, { connectionsMax: 3 })
+    const served = await server.connect()
+    served.socket.write(request(0))
+    await until('it is served', () => answersIn(served.bytes()).length === 1)
+    const older = await server.connect()
+    const newer = await server.connect()
+    const fourth = await server.connect()
+    await until('the older one is closed', older.closed)
+    for (const child of [newer, fourth]) {
+      child.socket.write(request(0))
+      await until('it is served', () => answersIn(child.bytes()).length === 1)
+    }
+    await server.connect()
+    await until('the one that was served first is closed', served.closed)
+    assert.equal(newer.closed() || fourth.closed(), false)
   })
 })
 
