@@ -4,8 +4,11 @@ import type { Origin, OriginStat } from '../task/ports.ts'
 import { abortable } from '../util/scope.ts'
 import { describe } from '../util/settings.ts'
 import { redactText, redactUrl } from './redact.ts'
-import type { Source, SourceRequest } from './source.ts'
+import { checkedEntry, listedEntriesMax } from './listing.ts'
+import type { Source, SourceEntry, SourceRequest } from './source.ts'
 import { checkedStat } from './stat-check.ts'
+
+type Method = 'stat' | 'read' | 'list'
 
 /**
  * A source with URL and headers bound in. Sources are foreign code: what they return is checked, what they throw is wrapped, and cancelling does not depend
@@ -60,6 +63,48 @@ export class BoundOrigin implements Origin {
     if (length !== undefined && received < length) throw this.#wrongLength(length, received)
   }
 
+  /** Whether the source can list directories. */
+  get lists(): boolean {
+    return this.#source.list !== undefined
+  }
+
+  /**
+   * The entries below a directory, checked.
+   *
+   * @throws PeerError the ORIGIN_ codes, FOREIGN, LIMIT_REACHED; TypeError when the source cannot list
+   */
+  async list(signal: AbortSignal): Promise<SourceEntry[]> {
+    signal.throwIfAborted()
+    const entries: SourceEntry[] = []
+    const answer = this.#beginList(signal)
+    let ended = false
+    try {
+      for (;;) {
+        const next = await this.#next(answer, signal, 'list')
+        ended = next.done === true
+        if (ended) return entries
+        if (entries.length === listedEntriesMax) {
+          const details = { limit: 'listedEntriesMax', value: listedEntriesMax }
+          const message = `The directory has more than ${listedEntriesMax} entries`
+          throw new PeerError('LIMIT_REACHED', message, details)
+        }
+        entries.push(checkedEntry(next.value, this.#url))
+      }
+    } finally {
+      if (!ended) await letGo(answer, signal)
+    }
+  }
+
+  #beginList(signal: AbortSignal): AsyncIterator<unknown, unknown> {
+    try {
+      const entries = this.#source.list?.(this.#request(signal))
+      if (entries !== undefined) return entries[Symbol.asyncIterator]()
+    } catch (error) {
+      throw this.#wrapped(error, 'list', signal)
+    }
+    throw new TypeError(`The source for ${this.#scheme} cannot list`)
+  }
+
   #request(signal: AbortSignal): SourceRequest {
     // A copy of the URL for each call: it is mutable, and a source is free to take it apart.
     return { url: new URL(this.#url.href), headers: this.#headers, signal }
@@ -79,13 +124,14 @@ export class BoundOrigin implements Origin {
   async #next(
     chunks: AsyncIterator<unknown, unknown>,
     signal: AbortSignal,
+    method: 'read' | 'list' = 'read',
   ): Promise<IteratorResult<unknown, unknown>> {
     // Before the source is asked: a promise that nobody waits for would end the process when it fails.
     signal.throwIfAborted()
     try {
       return await abortable(chunks.next(), signal)
     } catch (error) {
-      throw this.#wrapped(error, 'read', signal)
+      throw this.#wrapped(error, method, signal)
     }
   }
 
@@ -105,14 +151,14 @@ export class BoundOrigin implements Origin {
   }
 
   /** What a source threw, as it goes on. Cancelling wins, whatever the source made of it. */
-  #wrapped(error: unknown, method: 'stat' | 'read', signal: AbortSignal): unknown {
+  #wrapped(error: unknown, method: Method, signal: AbortSignal): unknown {
     if (signal.aborted) return signal.reason
     if (PeerError.is(error)) return error
     const told = error instanceof Error ? `${error.name}: ${error.message}` : describe(error)
     return this.#foreign(method, told, error)
   }
 
-  #foreign(method: 'stat' | 'read', text: string, cause?: unknown): PeerError<'FOREIGN'> {
+  #foreign(method: Method, text: string, cause?: unknown): PeerError<'FOREIGN'> {
     const where = `source ${this.#scheme} ${method}`
     const reason = redactText(text, { url: this.#url, headers: this.#headers })
     return new PeerError(

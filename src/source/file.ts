@@ -1,11 +1,12 @@
 import type { BigIntStats } from 'node:fs'
 import { constants } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
+import { type FileHandle, lstat, open, opendir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { PeerError } from '../errors.ts'
 import type { OriginStat } from '../task/ports.ts'
 import { redactUrl } from './redact.ts'
-import type { Source, SourceRead, SourceRequest } from './source.ts'
+import type { Source, SourceEntry, SourceRead, SourceRequest } from './source.ts'
 
 /** Bytes that are read at once. One buffer of this size per read, reused for every chunk. */
 export const fileChunkBytes: number = 512 * 1024
@@ -17,7 +18,7 @@ export const fileChunkBytes: number = 512 * 1024
  * Whoever may name URLs can read with it whatever this process can read: it must not be reachable from the network.
  */
 export function file(): Source {
-  return { scheme: 'file', stat: fileStat, read: fileRead }
+  return { scheme: 'file', stat: fileStat, read: fileRead, list: fileList }
 }
 
 async function fileStat(request: SourceRequest): Promise<OriginStat> {
@@ -57,6 +58,39 @@ async function* fileRead(request: SourceRead): AsyncGenerator<Uint8Array, void, 
     position += bytesRead
     yield buffer.subarray(0, bytesRead)
   }
+}
+
+/** Files below a folder. A link to a file is a file, as for reading; a link to a folder is not followed, so there are no circles. */
+async function* fileList(request: SourceRequest): AsyncGenerator<SourceEntry, void, undefined> {
+  const folders = [pathOf(request)]
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    request.signal.throwIfAborted()
+    const path = folder
+    const handle = await guarded(request, () => opendir(path))
+    for await (const { name } of handle) {
+      request.signal.throwIfAborted()
+      const entry = await entryOf(request, join(path, name))
+      if (entry?.isDirectory) folders.push(join(path, name))
+      if (entry !== undefined) yield entry
+    }
+  }
+}
+
+/** Undefined for what is neither a file nor a folder, or is gone by now. */
+async function entryOf(request: SourceRequest, path: string): Promise<SourceEntry | undefined> {
+  return guarded(request, async () => {
+    const { href } = pathToFileURL(path)
+    try {
+      if ((await lstat(path)).isDirectory())
+        return { url: `${href}/`, length: 0, isDirectory: true }
+      const facts = await stat(path, { bigint: true })
+      if (!facts.isFile()) return undefined
+      return { url: href, length: lengthOf(request, facts), isDirectory: false }
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+      throw error
+    }
+  })
 }
 
 interface Opened extends AsyncDisposable {

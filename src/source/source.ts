@@ -26,8 +26,23 @@ export interface Source {
    * delivered. When the consumer leaves early, `return()` of the iterator is called; when it cancels, also the signal fires, and nobody waits for the source.
    */
   read(request: SourceRead): AsyncIterable<Uint8Array>
+  /**
+   * What lies below a directory, at any depth and in any order, for tools that fetch directories. The URL of the request ends with a slash. Every entry must
+   * lie below it (`listing.ts` has the rules and limits); the folders that files lie in need not be told. Left out by a source that cannot list.
+   */
+  list?(request: SourceRequest): AsyncIterable<SourceEntry>
   /** Frees connections. Called once when the peer closes. */
   close?(): Promise<void>
+}
+
+/** One entry of a directory. */
+export interface SourceEntry {
+  /** Absolute URL; that of a directory ends with a slash. */
+  readonly url: string
+  /** Bytes of content; 0 for a directory. */
+  readonly length: number
+  /** Whether it is a directory. */
+  readonly isDirectory: boolean
 }
 
 /** What a source is asked. */

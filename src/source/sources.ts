@@ -1,5 +1,4 @@
 import { PeerError } from '../errors.ts'
-import type { Origin } from '../task/ports.ts'
 import { describe } from '../util/settings.ts'
 import { BoundOrigin } from './bound-origin.ts'
 import { parseUrl, schemeOf } from './redact.ts'
@@ -39,7 +38,10 @@ export class Sources {
    *
    * @throws PeerError INVALID_URL, UNKNOWN_SCHEME; TypeError for headers that no request can carry
    */
-  bind(spec: { readonly url: string; readonly headers: Readonly<Record<string, string>> }): Origin {
+  bind(spec: {
+    readonly url: string
+    readonly headers: Readonly<Record<string, string>>
+  }): BoundOrigin {
     const url = parseUrl(spec.url)
     if (url === undefined) throw invalidUrl(spec.url, 'It is not an absolute URL')
     if (spec.url.length > urlLengthMax)
@@ -89,9 +91,10 @@ function checkedSchemes(source: Source, name: string): readonly string[] {
   if (typeof source !== 'object' || source === null) {
     throw new TypeError(`${name} must be a source, got ${describe(source)}`)
   }
-  for (const key of ['stat', 'read', 'close'] as const) {
+  for (const key of ['stat', 'read', 'list', 'close'] as const) {
     const value: unknown = source[key]
-    if (typeof value === 'function' || (key === 'close' && value === undefined)) continue
+    const optional = key === 'list' || key === 'close'
+    if (typeof value === 'function' || (optional && value === undefined)) continue
     throw new TypeError(`${name}.${key} must be a function, got ${describe(value)}`)
   }
   const schemes: readonly unknown[] = Array.isArray(source.scheme) ? source.scheme : [source.scheme]

@@ -38,7 +38,7 @@ export function validatorOf(version: Version): string | undefined {
 /** The version that a validator stands for; undefined when it is none of ours. */
 export function versionOf(validator: string): Version | undefined {
   if (validator.startsWith('etag:')) return { etag: validator.slice(5) }
-  const dated = /^last-modified:(.*?)(?:;length=(\d{1,16}))?$/.exec(validator)
+  const dated = /^last-modified:(.*?)(?:;length=(\d{1,16}))?$/s.exec(validator)
   if (dated === null) return undefined
   const [, lastModified = '', length] = dated
   return length === undefined ? { lastModified } : { lastModified, length: Number(length) }
