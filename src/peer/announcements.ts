@@ -1,6 +1,9 @@
 import { PeerError } from '../errors.ts'
 import type { SchedulerClient } from '../scheduler/client.ts'
-import type { KeptTask, Store } from '../storage/store.ts'
+import type { KeptTask, Store, TaskRecord } from '../storage/store.ts'
+import type { TaskSpec } from '../task/ports.ts'
+import type { Clock } from '../util/clock.ts'
+import { writeTtlMsMax, writeTtlMsMin } from './download-settings.ts'
 import { specOf } from './record.ts'
 
 /** Tasks that are announced at the same time: a scheduler that has just come back is not flooded. */
@@ -11,6 +14,7 @@ export interface AnnouncementParts {
   readonly scheduler: SchedulerClient
   readonly stores: readonly Store[]
   readonly newPeerId: () => string
+  readonly clock: Clock
   readonly lifetime: AbortSignal
 }
 
@@ -19,7 +23,12 @@ export interface AnnouncementParts {
  */
 export class Announcements {
   readonly #parts: AnnouncementParts
-  readonly #watched = new Set<string>()
+  /** By task id; what ends the watching. */
+  readonly #watched = new Map<string, () => void>()
+  /** Under which peer id the scheduler knows a written file here. One for each task, as many as are kept. */
+  readonly #names = new Map<string, string>()
+  /** Which scheduler was told of a task. */
+  readonly #told = new Map<string, string>()
   #round: Promise<void> | undefined
   #again = false
 
@@ -29,11 +38,16 @@ export class Announcements {
 
   /** Makes a complete task known, and watches for its end. Never throws: when nobody can be told, the next round tells. */
   async announce(task: KeptTask): Promise<void> {
+    const { scheduler, lifetime } = this.#parts
+    const spec = this.#specOf(task.record)
+    // Its time is over: collection drops it.
+    if (spec === undefined) return
     this.watch(task)
-    const { scheduler, newPeerId, lifetime } = this.#parts
-    const held = { peerId: newPeerId(), spec: specOf(task.record), geometry: task.geometry }
+    const held = { peerId: this.#nameOf(task), spec, geometry: task.geometry }
+    const owner = scheduler.ownerOf(spec.id)
     try {
       await scheduler.announceHeld(held, lifetime)
+      this.#note(spec.id, owner)
     } catch (error) {
       if (!expected(error) && !lifetime.aborted) throw error
     }
@@ -42,35 +56,61 @@ export class Announcements {
   /** A written file is made known, with the number of copies that the network shall keep. @throws PeerError SCHEDULER_UNAVAILABLE, SCHEDULER_REFUSED */
   async publish(task: KeptTask, replicas: number, signal: AbortSignal): Promise<void> {
     this.watch(task)
-    const { scheduler, newPeerId } = this.#parts
-    const upload = {
-      peerId: newPeerId(),
-      spec: specOf(task.record),
-      geometry: task.geometry,
-      replicas,
-    }
-    const how = await scheduler.uploadPersistentCacheTaskStarted(upload, signal)
-    if (how === 'started') await scheduler.uploadPersistentCacheTaskFinished(upload, signal)
+    const spec = this.#specOf(task.record) ?? specOf(task.record)
+    const upload = { peerId: this.#nameOf(task), spec, geometry: task.geometry, replicas }
+    const owner = this.#parts.scheduler.ownerOf(spec.id)
+    await this.#parts.scheduler.importTask(upload, signal)
+    this.#note(spec.id, owner)
+  }
+
+  /** A peer id for the next registration of this task: the scheduler knows the copy by the latest one. */
+  newName(task: KeptTask): string {
+    const { id } = task.record
+    // Who is registered as one that gets it is known as one that has it.
+    this.#note(id, this.#parts.scheduler.ownerOf(id))
+    return this.#name(task)
   }
 
   /** From now on the scheduler is told when the task is dropped. */
   watch(task: KeptTask): void {
     const { id, kind } = task.record
     if (this.#watched.has(id)) return
-    this.#watched.add(id)
     const stop = task.onKept((number) => {
       if (number !== undefined) return
-      stop()
-      this.#watched.delete(id)
+      this.#forget(id)
       const { lifetime, scheduler } = this.#parts
       // A written file is kept for the network by others too: only the standard kind is this host's alone to give up.
       if (kind !== 'standard' || lifetime.aborted) return
       // Whoever cannot be told now learns it from the first child that finds nothing here.
       scheduler.deleteTask(id, lifetime).catch(() => undefined)
     })
+    this.#watched.set(id, stop)
   }
 
-  /** Makes everything known that lies here completely. One round at a time; asked for again meanwhile, one more follows. */
+  /**
+   * The task is about to be dropped by order: the scheduler is told now, and sends nobody here any more when this resolves. One that cannot be told learns it
+   * from the first child that finds nothing here.
+   */
+  async withdraw(task: KeptTask, signal: AbortSignal): Promise<void> {
+    const { id, kind } = task.record
+    const { scheduler } = this.#parts
+    const peerId = this.#names.get(id)
+    this.#forget(id)
+    try {
+      if (kind === 'standard') await scheduler.deleteTask(id, signal)
+      else if (peerId !== undefined) await scheduler.deletePersistentCachePeer(id, peerId, signal)
+    } catch (error) {
+      if (!expected(error)) throw error
+    }
+  }
+
+  /** This scheduler may know nothing of what lies here. */
+  found(address: string): void {
+    for (const [id, told] of this.#told) if (told === address) this.#told.delete(id)
+    this.all()
+  }
+
+  /** Makes everything known that lies here completely, to the schedulers that own it now and were not told. One round at a time; asked for again meanwhile, one more follows. */
   all(): void {
     if (this.#round !== undefined) {
       this.#again = true
@@ -95,10 +135,48 @@ export class Announcements {
     const next = async (): Promise<void> => {
       for (let task = complete.pop(); task !== undefined; task = complete.pop()) {
         if (this.#parts.lifetime.aborted) return
-        await this.announce(task)
+        const { id } = task.record
+        const owner = this.#parts.scheduler.ownerOf(id)
+        if (owner === undefined || this.#told.get(id) !== owner) await this.announce(task)
       }
     }
     await Promise.all(Array.from({ length: announcementsAtOnce }, next))
+  }
+
+  /**
+   * A scheduler with a memory of its own counts a written file's copies by peer ids, so that one copy keeps its id. Of a download it never knows one twice:
+   * it would keep the old state.
+   */
+  #nameOf(task: KeptTask): string {
+    return this.#names.get(task.record.id) ?? this.#name(task)
+  }
+
+  #name(task: KeptTask): string {
+    const peerId = this.#parts.newPeerId()
+    if (task.record.kind !== 'standard') this.#names.set(task.record.id, peerId)
+    return peerId
+  }
+
+  /** As it is now: of the time to live only what is left, within what schedulers accept. Undefined when none is left. */
+  #specOf(record: TaskRecord): TaskSpec | undefined {
+    const spec = specOf(record)
+    if (spec.kind === 'standard' || spec.ttlMs === undefined) return spec
+    const leftMs = record.createdAt + spec.ttlMs - this.#parts.clock.date()
+    if (leftMs <= 0) return undefined
+    // In whole seconds, as schedulers count it: what was written just now has its whole life before it.
+    const ttlMs = Math.ceil(leftMs / 1000) * 1000
+    return { ...spec, ttlMs: Math.min(Math.max(ttlMs, writeTtlMsMin), writeTtlMsMax) }
+  }
+
+  #note(id: string, owner: string | undefined): void {
+    if (owner !== undefined && this.#watched.has(id)) this.#told.set(id, owner)
+  }
+
+  #forget(id: string): void {
+    this.#watched.get(id)?.()
+    this.#watched.delete(id)
+    this.#names.delete(id)
+    this.#told.delete(id)
   }
 }
 

@@ -1,71 +1,157 @@
-import { statfsSync } from 'node:fs'
 import os from 'node:os'
 import type { HostFigures } from '../rpc/convert-host.ts'
 import { userAgent } from '../source/user-agent.ts'
+import type { Clock } from '../util/clock.ts'
+import {
+  coreCounts,
+  diskBytes,
+  linkSpeed,
+  type MachineCounts,
+  machineCounts,
+  memoryBytes,
+  platformVersion,
+} from './machine.ts'
 import type { Settings } from './settings.ts'
 import type { HostIdentity } from './world.ts'
 
-/** Bits per second that a host is taken to send and receive when no limit is set. */
-export const bandwidthDefault: number = 10e9
+/**
+ * Bits per second that a host is taken to send and receive when neither a limit nor the speed of its network card is known. The Rust daemon says 50 GB/s then, and draws
+ * parents by this figure: who says less gets a small part of the children.
+ */
+export const bandwidthDefault: number = 400e9
 
-/** What the scheduler is told about this host. Read anew for each announcement. */
-export function hostFigures(host: HostIdentity, settings: Settings, storeDir: string): HostFigures {
-  const { idc, location } = settings.host
-  const upload = settings.limits.uploadBytesPerSecond
-  const download = settings.limits.downloadBytesPerSecond
-  return {
-    id: host.id,
-    hostname: host.hostname,
-    ip: host.ip,
-    port: host.port,
-    seed: settings.seedPeer,
-    os: os.platform(),
-    platformVersion: os.release(),
-    kernelVersion: os.version(),
-    version: userAgent.slice(userAgent.indexOf('/') + 1),
-    cpu: cpuFigures(),
-    memory: memoryFigures(),
-    disk: diskFigures(storeDir),
-    network: {
-      maxRx: download === undefined ? bandwidthDefault : download * 8,
-      rx: 0,
-      maxTx: upload === undefined ? bandwidthDefault : upload * 8,
-      tx: 0,
-    },
-    ...(idc === undefined ? {} : { idc }),
-    ...(location === undefined ? {} : { location }),
+/** Milliseconds for which figures are taken for fresh: they are asked for with each download. */
+export const figuresMs: number = 1000
+
+/** What the gauge reads. */
+export interface GaugeParts {
+  readonly host: HostIdentity
+  readonly settings: Settings
+  /** Folder whose file system is told about. */
+  readonly storeDir: string
+  readonly clock: Clock
+  /** Bytes of pieces sent to other peers since the start. */
+  readonly sentBytes: () => number
+  /** Bytes fetched from other peers and origins since the start. */
+  readonly receivedBytes: () => number
+}
+
+interface Sample extends MachineCounts {
+  readonly atMs: number
+  readonly sent: number
+  readonly received: number
+}
+
+/** Measures what the scheduler is told about this host (controlplane 2.1). Rates and shares are those of the time since the figures before. */
+export class HostGauge {
+  readonly #parts: GaugeParts
+  readonly #cores = coreCounts()
+  /** Bits per second each way: the smaller of the card's speed and the limit that was set. */
+  readonly maxTx: number
+  readonly maxRx: number
+  #sample: Sample | undefined
+  #figures: HostFigures | undefined
+
+  constructor(parts: GaugeParts) {
+    this.#parts = parts
+    const { uploadBytesPerSecond, downloadBytesPerSecond } = parts.settings.limits
+    const card = linkSpeed(parts.host.ip) ?? bandwidthDefault
+    this.maxTx = Math.min(card, (uploadBytesPerSecond ?? Number.POSITIVE_INFINITY) * 8)
+    this.maxRx = Math.min(card, (downloadBytesPerSecond ?? Number.POSITIVE_INFINITY) * 8)
+  }
+
+  /** The figures of now. */
+  figures(): HostFigures {
+    const now = this.#parts.clock.now()
+    const before = this.#sample
+    if (this.#figures !== undefined && before !== undefined && now - before.atMs < figuresMs) {
+      return this.#figures
+    }
+    const sample: Sample = {
+      ...machineCounts(),
+      atMs: now,
+      sent: this.#parts.sentBytes(),
+      received: this.#parts.receivedBytes(),
+    }
+    this.#sample = sample
+    this.#figures = this.#measure(sample, before)
+    return this.#figures
+  }
+
+  #measure(sample: Sample, before: Sample | undefined): HostFigures {
+    const { host, settings, storeDir } = this.#parts
+    const { idc, location } = settings.host
+    const seconds = before === undefined ? 0 : (sample.atMs - before.atMs) / 1000
+    const rate = (key: 'sent' | 'received' | 'diskReadBytes' | 'diskWriteBytes'): number =>
+      before === undefined || seconds <= 0 ? 0 : Math.max(0, sample[key] - before[key]) / seconds
+    const disk = diskBytes(storeDir)
+    return {
+      id: host.id,
+      hostname: host.hostname,
+      ip: host.ip,
+      port: host.port,
+      seed: settings.seedPeer,
+      os: os.platform(),
+      platformFamily: os.platform() === 'win32' ? 'windows' : 'unix',
+      platformVersion: platformVersion(),
+      kernelVersion: os.release(),
+      version: userAgent.slice(userAgent.indexOf('/') + 1),
+      cpu: {
+        logicalCount: this.#cores.logical,
+        physicalCount: this.#cores.physical,
+        ...cpuShares(sample, before),
+      },
+      memory: memoryFigures(),
+      network: {
+        maxRx: this.maxRx,
+        rx: rate('received') * 8,
+        maxTx: this.maxTx,
+        tx: rate('sent') * 8,
+      },
+      ...(disk === undefined
+        ? {}
+        : {
+            disk: {
+              ...disk,
+              used: disk.total - disk.free,
+              usedPercent: percent(disk.total - disk.free, disk.total),
+              readBytesPerSecond: rate('diskReadBytes'),
+              writeBytesPerSecond: rate('diskWriteBytes'),
+            },
+          }),
+      ...(idc === undefined ? {} : { idc }),
+      ...(location === undefined ? {} : { location }),
+    }
   }
 }
 
-function cpuFigures(): NonNullable<HostFigures['cpu']> {
-  const count = Math.max(1, os.cpus().length)
-  const { user, system } = process.cpuUsage()
-  return {
-    logicalCount: count,
-    physicalCount: count,
-    percent: Math.min(100, ((os.loadavg()[0] ?? 0) / count) * 100),
-    processPercent: Math.min(100, (user + system) / 1e4 / (process.uptime() * count)),
-  }
+/** Shares of all cores together; the first time since the start of the machine. */
+function cpuShares(
+  sample: Sample,
+  before: Sample | undefined,
+): { readonly percent: number; readonly processPercent: number } {
+  const cpuMs = sample.cpuMs - (before?.cpuMs ?? 0)
+  const idleMs = sample.cpuIdleMs - (before?.cpuIdleMs ?? 0)
+  const processMs = sample.processCpuMs - (before?.processCpuMs ?? 0)
+  return { percent: percent(cpuMs - idleMs, cpuMs), processPercent: percent(processMs, cpuMs) }
 }
 
 function memoryFigures(): NonNullable<HostFigures['memory']> {
-  const total = os.totalmem()
-  const free = os.freemem()
+  const { total, available } = memoryBytes()
+  const used = total - available
   return {
     total,
-    available: free,
-    used: total - free,
-    usedPercent: ((total - free) / total) * 100,
-    processUsedPercent: (process.memoryUsage.rss() / total) * 100,
-    free,
+    available,
+    used,
+    usedPercent: percent(used, total),
+    processUsedPercent: percent(process.memoryUsage.rss(), total),
+    free: available,
   }
 }
 
-function diskFigures(dir: string): NonNullable<HostFigures['disk']> {
-  const { blocks, bavail, bsize } = statfsSync(dir)
-  const total = blocks * bsize
-  const free = bavail * bsize
-  return { total, free, used: total - free, usedPercent: ((total - free) / total) * 100 }
+/** Within 0 and 100, whatever clocks and counters do: Go schedulers refuse other shares. */
+function percent(part: number, whole: number): number {
+  return whole > 0 ? Math.min(100, Math.max(0, (part / whole) * 100)) : 0
 }
 
 /** The first address of this machine that others can reach, IPv4 before IPv6; loopback when there is none. */

@@ -2,17 +2,18 @@ import { Code, ConnectError } from '@connectrpc/connect'
 
 import { PeerError } from '../errors.ts'
 import type { Channel } from '../rpc/channel.ts'
-import { shortText, u32, u64, wireTime } from '../rpc/convert.ts'
 import type { HostFigures } from '../rpc/convert-host.ts'
-import { cacheTaskFacts, taskFacts } from '../rpc/convert-task.ts'
+import { taskFacts } from '../rpc/convert-task.ts'
 import type { Geometry } from '../task/piece.ts'
 import type { Announcer, Registration, Session, TaskSpec } from '../task/ports.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
-import { abortable, Scope } from '../util/scope.ts'
-import { type Call, Failover } from './failover.ts'
+import { abortable } from '../util/scope.ts'
+import { Asker } from './asker.ts'
+import { CacheCalls, type CacheUpload, type CacheUploadName } from './cache-calls.ts'
+import { Failover } from './failover.ts'
 import { schedulerFailure, unavailable } from './failure.ts'
 import { HostAnnouncer } from './host-announcer.ts'
-import { type KnownCacheTask, type KnownTask, knownCacheTask, knownTask } from './known-task.ts'
+import { type KnownCacheTask, type KnownTask, knownTask } from './known-task.ts'
 import { type SchedulerNode, SchedulerNodes } from './nodes.ts'
 import { AnnounceSession, type SessionWorld } from './session.ts'
 
@@ -35,8 +36,14 @@ export interface SchedulerClientOptions {
    * `announceHeld`, paced.
    */
   readonly onFound?: (address: string) => void
+  /** This scheduler answers no more. */
+  readonly onLost?: (address: string) => void
+  /** One is gone or does not answer: others own its tasks now, see `ownerOf`. */
+  readonly onRing?: () => void
   /** @defaultValue `systemClock` */
   readonly clock?: Clock
+  /** 0 up to, not including, 1; spreads the tries of those who were turned away together. @defaultValue `Math.random` */
+  readonly random?: () => number
 }
 
 /** A task that is kept here whole. */
@@ -47,19 +54,6 @@ export interface Held {
   /** Copies that were asked for, of a persistent cache task. @defaultValue 1 */
   readonly replicas?: number
 }
-
-/** One import of a persistent cache task. */
-export interface CacheUpload {
-  readonly peerId: string
-  /** Of kind `persistentCache`, with `ttlMs`. */
-  readonly spec: TaskSpec
-  readonly geometry: Geometry
-  /** Copies to keep in the network, this one included. */
-  readonly replicas: number
-}
-
-/** What kind of life a written file has when nobody chose one: 24 hours, as upstream. */
-const ttlDefaultMs = 24 * 60 * 60 * 1000
 
 /**
  * The schedulers, as the peer sees them: one ring, asked in the order that all peers agree on, the next one when one does not answer.
@@ -82,6 +76,8 @@ export class SchedulerClient implements Announcer {
   readonly #nodes: SchedulerNodes
   readonly #announcer: HostAnnouncer
   readonly #failover: Failover
+  readonly #asker: Asker
+  readonly #cache: CacheCalls
   readonly #sessions = new Set<AnnounceSession>()
   readonly #lifetime = new AbortController()
   #announcing = false
@@ -92,7 +88,15 @@ export class SchedulerClient implements Announcer {
     this.#clock = options.clock ?? systemClock
     this.#callTimeoutMs = options.callTimeoutMs ?? 10_000
     const onFound = (node: SchedulerNode): void => options.onFound?.(node.address)
-    this.#nodes = new SchedulerNodes(options.open, { clock: this.#clock, onFound })
+    this.#nodes = new SchedulerNodes(options.open, {
+      clock: this.#clock,
+      onFound,
+      onLost: ({ address }) => {
+        options.onLost?.(address)
+        options.onRing?.()
+      },
+      onBroken: (node) => this.#announcer.doubt(node),
+    })
     this.#announcer = new HostAnnouncer({
       clock: this.#clock,
       host: options.host,
@@ -106,6 +110,14 @@ export class SchedulerClient implements Announcer {
       (node) => this.#announceTo(node),
       this.#callTimeoutMs,
     )
+    this.#asker = new Asker({
+      failover: this.#failover,
+      addresses: () => this.addresses,
+      hostId: () => options.host().id,
+      clock: this.#clock,
+      lifetime: this.#lifetime.signal,
+    })
+    this.#cache = new CacheCalls(this.#asker, (upload, signal) => this.#join(upload, signal))
     this.#nodes.set(options.addresses)
   }
 
@@ -124,9 +136,11 @@ export class SchedulerClient implements Announcer {
     const before = this.#nodes.all
     const added = this.#nodes.set(addresses)
     const after = new Set(this.#nodes.all)
-    for (const node of before) if (!after.has(node)) this.#announcer.stop(node)
+    const gone = before.filter((node) => !after.has(node))
+    for (const node of gone) this.#announcer.stop(node)
     if (!this.#announcing) return
     for (const node of added) this.#announceQuietly(node)
+    if (gone.length > 0) this.#options.onRing?.()
   }
 
   /**
@@ -137,7 +151,7 @@ export class SchedulerClient implements Announcer {
   async announceHost(signal: AbortSignal): Promise<void> {
     this.#announcing = true
     this.#left = false
-    using scope = this.#scope(signal)
+    using scope = this.#asker.scope(signal)
     const nodes = this.#nodes.all
     const calls = nodes.map((node) => this.#announcer.start(node))
     try {
@@ -151,10 +165,17 @@ export class SchedulerClient implements Announcer {
     }
   }
 
+  /** Which scheduler is asked first for this task; undefined while none is known. */
+  ownerOf(taskId: string): string | undefined {
+    return this.#nodes.order(taskId)[0]?.address
+  }
+
   /** Starts to announce a download. Never throws: what goes wrong shows in `next()`. */
   open(registration: Registration): Session {
+    const { random } = this.#options
     const world: SessionWorld = {
       clock: this.#clock,
+      ...(random === undefined ? {} : { random }),
       hostId: this.#options.host().id,
       signal: this.#lifetime.signal,
       finishTimeoutMs: this.#options.finishTimeoutMs ?? 2_000,
@@ -175,24 +196,32 @@ export class SchedulerClient implements Announcer {
   async announceHeld(held: Held, signal: AbortSignal): Promise<void> {
     const { peerId, spec, geometry } = held
     if (spec.kind === 'persistentCache') {
-      const upload = { peerId, spec, geometry, replicas: held.replicas ?? 1 }
-      const how = await this.uploadPersistentCacheTaskStarted(upload, signal)
-      if (how === 'started') await this.uploadPersistentCacheTaskFinished(upload, signal)
-      return
+      const replicas = held.replicas ?? spec.replicas ?? 1
+      return this.#cache.importTask({ peerId, spec, geometry, replicas }, signal)
     }
+    return this.#hold({ peerId, spec, geometry }, false, signal)
+  }
+
+  /** Written content is here: the scheduler shall know it, whatever it knew before. See `announceHeld`. */
+  async importTask(upload: CacheUpload, signal: AbortSignal): Promise<void> {
+    await this.#cache.importTask(upload, signal)
+  }
+
+  async #hold(held: Held, persistent: boolean, signal: AbortSignal): Promise<void> {
     const session = this.open({
-      peerId,
-      spec,
-      geometry,
+      peerId: held.peerId,
+      spec: held.spec,
+      geometry: held.geometry,
       needBackToSource: false,
       // A scheduler that takes this for a download must trigger no seed for it.
       backToSource: 'never',
       metadataOnly: true,
+      persistent,
       concurrency: 1,
     })
     let source = false
     try {
-      using scope = this.#scope(signal, this.#callTimeoutMs)
+      using scope = this.#asker.scope(signal, this.#callTimeoutMs)
       const answer = await session.next(scope.signal)
       source = answer?.is === 'source'
       if (source) session.sourceStarted()
@@ -204,46 +233,48 @@ export class SchedulerClient implements Announcer {
 
   /** What the scheduler knows about a standard task; undefined when it knows none. */
   async statTask(taskId: string, signal: AbortSignal): Promise<KnownTask | undefined> {
-    const request = this.#names(taskId)
-    const task = await this.#stat('StatTask', taskId, signal, (client, options) =>
-      client.statTask(request, options),
+    const request = this.#asker.names(taskId)
+    const task = await this.#asker.stat(
+      { method: 'StatTask', taskId },
+      (client, options) => client.statTask(request, options),
+      signal,
     )
     return task === undefined ? undefined : knownTask({ ...taskFacts(task), id: taskId })
   }
 
   /** What the scheduler knows about a persistent cache task; undefined when it knows none, or keeps none at all. */
-  async statPersistentCacheTask(
+  statPersistentCacheTask(
     taskId: string,
     signal: AbortSignal,
   ): Promise<KnownCacheTask | undefined> {
-    const request = this.#names(taskId)
-    const task = await this.#stat('StatPersistentCacheTask', taskId, signal, (client, options) =>
-      client.statPersistentCacheTask(request, options),
-    )
-    return task === undefined ? undefined : knownCacheTask({ ...cacheTaskFacts(task), id: taskId })
+    return this.#cache.stat(taskId, signal)
   }
 
   /** This host no longer has the task. Nothing happens when the scheduler does not know of it. */
   async deleteTask(taskId: string, signal: AbortSignal): Promise<void> {
-    const request = this.#names(taskId)
-    await this.#stat('DeleteTask', taskId, signal, (client, options) =>
-      client.deleteTask(request, options),
+    const request = this.#asker.names(taskId)
+    await this.#asker.stat(
+      { method: 'DeleteTask', taskId },
+      (client, options) => client.deleteTask(request, options),
+      signal,
     )
   }
 
   /** Removes a persistent cache task from the network. Nothing happens when the scheduler does not know it. */
-  async deletePersistentCacheTask(taskId: string, signal: AbortSignal): Promise<void> {
-    const request = this.#names(taskId)
-    await this.#stat('DeletePersistentCacheTask', taskId, signal, (client, options) =>
-      client.deletePersistentCacheTask(request, options),
-    )
+  deletePersistentCacheTask(taskId: string, signal: AbortSignal): Promise<void> {
+    return this.#cache.delete(taskId, signal)
+  }
+
+  /** This host no longer has its copy, under that peer id. The scheduler makes another one elsewhere, and orders this host to delete, which does no harm. */
+  deletePersistentCachePeer(taskId: string, peerId: string, signal: AbortSignal): Promise<void> {
+    return this.#cache.deletePeer(taskId, peerId, signal)
   }
 
   /** This host leaves: every scheduler that can be reached is told, and nothing is announced any more. Never throws but for the signal. */
   async deleteHost(signal: AbortSignal): Promise<void> {
     this.#announcing = false
     this.#left = true
-    using scope = this.#scope(signal)
+    using scope = this.#asker.scope(signal)
     const options = { signal: scope.signal, timeoutMs: this.#callTimeoutMs }
     const hostId = this.#options.host().id
     const calls = this.#nodes.all.map((node) => {
@@ -256,74 +287,27 @@ export class SchedulerClient implements Announcer {
   }
 
   /** An import begins. `exists`: the scheduler has this task already, and it needs no second one. */
-  async uploadPersistentCacheTaskStarted(
+  uploadPersistentCacheTaskStarted(
     upload: CacheUpload,
     signal: AbortSignal,
   ): Promise<'started' | 'exists'> {
-    const { spec, geometry } = upload
-    const request = {
-      ...this.#names(spec.id),
-      peerId: upload.peerId,
-      persistentReplicaCount: u64(upload.replicas),
-      pieceLength: u64(geometry.pieceLength),
-      contentLength: u64(geometry.contentLength),
-      pieceCount: u32(geometry.pieceCount),
-      ttl: wireTime(spec.ttlMs ?? ttlDefaultMs),
-      ...(spec.tag === undefined ? {} : { tag: spec.tag }),
-      ...(spec.application === undefined ? {} : { application: spec.application }),
-    }
-    const method = 'UploadPersistentCacheTaskStarted'
-    using scope = this.#scope(signal)
-    const outcome = await this.#failover.ask(
-      { method, taskId: spec.id, needsHost: true },
-      (client, options) => client.uploadPersistentCacheTaskStarted(request, options),
-      scope.signal,
-    )
-    const failure = outcome.is === 'failed' ? outcome.failure : undefined
-    if (failure?.is === 'refused' && failure.why === 'already-exists') return 'exists'
-    this.#failover.result(method, outcome)
-    return 'started'
+    return this.#cache.started(upload, signal)
   }
 
   /** An import is complete; what the scheduler knows about it now. It makes the other copies from here on. */
-  async uploadPersistentCacheTaskFinished(
-    upload: Pick<CacheUpload, 'peerId' | 'spec'>,
+  uploadPersistentCacheTaskFinished(
+    upload: CacheUploadName,
     signal: AbortSignal,
   ): Promise<KnownCacheTask> {
-    const { id } = upload.spec
-    const request = { ...this.#names(id), peerId: upload.peerId }
-    const method = 'UploadPersistentCacheTaskFinished'
-    using scope = this.#scope(signal)
-    const outcome = await this.#failover.ask(
-      { method, taskId: id },
-      (client, options) => client.uploadPersistentCacheTaskFinished(request, options),
-      scope.signal,
-    )
-    return knownCacheTask({
-      ...cacheTaskFacts(this.#failover.result(method, outcome)),
-      id,
-    })
+    return this.#cache.finished(upload, signal)
   }
 
   /** An import failed. */
-  async uploadPersistentCacheTaskFailed(
-    upload: Pick<CacheUpload, 'peerId' | 'spec'> & { readonly reason: string },
+  uploadPersistentCacheTaskFailed(
+    upload: CacheUploadName & { readonly reason: string },
     signal: AbortSignal,
   ): Promise<void> {
-    const { id } = upload.spec
-    const request = {
-      ...this.#names(id),
-      peerId: upload.peerId,
-      description: shortText(upload.reason),
-    }
-    const method = 'UploadPersistentCacheTaskFailed'
-    using scope = this.#scope(signal)
-    const outcome = await this.#failover.ask(
-      { method, taskId: id },
-      (client, options) => client.uploadPersistentCacheTaskFailed(request, options),
-      scope.signal,
-    )
-    this.#failover.result(method, outcome)
+    return this.#cache.failed(upload, signal)
   }
 
   /** What is going on, as plain data. */
@@ -354,34 +338,12 @@ export class SchedulerClient implements Announcer {
     this.#announcer.start(node).catch(() => undefined)
   }
 
-  #names(taskId: string) {
-    return { hostId: this.#options.host().id, taskId }
-  }
-
-  #scope(signal: AbortSignal, timeoutMs?: number): Scope {
-    const parents = [this.#lifetime.signal, signal]
-    if (timeoutMs === undefined) return new Scope(parents)
-    const onTimeout = (): PeerError =>
-      unavailable(this.addresses, `no answer within ${timeoutMs} ms`)
-    return new Scope(parents, { timeoutMs, onTimeout, clock: this.#clock })
-  }
-
-  /** For a question that may have no answer: who does not know it, or keeps nothing of the kind, says undefined. */
-  async #stat<T>(
-    method: string,
-    taskId: string,
-    signal: AbortSignal,
-    call: Call<T>,
-  ): Promise<T | undefined> {
-    using scope = this.#scope(signal)
-    const outcome = await this.#failover.ask({ method, taskId }, call, scope.signal)
-    if (outcome.is === 'failed') {
-      const { failure } = outcome
-      if (failure.is === 'unknown') return undefined
-      // A Go scheduler without Redis keeps no persistent kinds, and says so with these.
-      const why = failure.is === 'refused' ? failure.why : undefined
-      if (why === 'precondition' || why === 'unimplemented') return undefined
+  /** One more holder of a written file. A scheduler that finds nobody else who holds it refuses: then it knows of this host already, or nobody can tell it. */
+  async #join({ peerId, spec, geometry }: CacheUpload, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#hold({ peerId, spec, geometry }, true, signal)
+    } catch (error) {
+      if (!PeerError.is(error, 'SCHEDULER_REFUSED')) throw error
     }
-    return this.#failover.result(method, outcome)
   }
 }

@@ -26,8 +26,10 @@ export const healthChecksMax = 16
 export const healthCheckMs = 3_000
 /** Time for the question to the manager, in milliseconds. */
 export const managerCallMs = 10_000
-/** Pause after a failure while no scheduler is known, in milliseconds. */
+/** Pause after a look that failed, in milliseconds. While a scheduler is known it doubles from failure to failure, up to the pause between two looks. */
 export const emptyRetryMs = 2_000
+/** Least time between the beginnings of two looks, in milliseconds, however many schedulers are lost. */
+export const hurryMs = 2_000
 
 /** Where the addresses come from. */
 export type SchedulerSource =
@@ -69,6 +71,8 @@ export class Discovery {
   #running: Promise<readonly string[]> | undefined
   #lastError: string | undefined
   #release: () => void = () => undefined
+  #failures = 0
+  #lookedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: DiscoveryOptions) {
     this.#options = options
@@ -89,6 +93,12 @@ export class Discovery {
     using scope = new Scope([signal, this.#lifetime.signal])
     scope.signal.throwIfAborted()
     return await abortable(this.#look(), scope.signal)
+  }
+
+  /** A scheduler does not answer any more: looks sooner than planned, because another one may have taken its place. */
+  hurry(): void {
+    if (this.#lifetime.signal.aborted || this.#running !== undefined || !this.#moves) return
+    this.#planIn(Math.max(0, this.#lookedAt + hurryMs - this.#clock.now()))
   }
 
   /** What is known, as plain data. */
@@ -118,14 +128,17 @@ export class Discovery {
 
   async #refresh(): Promise<readonly string[]> {
     this.#release()
+    this.#lookedAt = this.#clock.now()
     try {
       const found = [...new Set(await this.#find())].toSorted()
       if (found.length === 0) throw new TypeError('No scheduler answers')
       this.#lastError = undefined
+      this.#failures = 0
       this.#take(found)
     } catch (error) {
       const reason = shortText(rpcError(error).reason, 256)
       this.#lastError = reason
+      this.#failures++
       // What was found before may still be right.
       if (this.#addresses.length === 0) throw unavailable(this.#asked(), reason, error)
     }
@@ -140,16 +153,21 @@ export class Discovery {
 
   #plan(): void {
     if (this.#lifetime.signal.aborted) return
-    const { source, refreshIntervalMs = 60_000 } = this.#options
-    // Literal addresses stay what they are.
-    if (
-      this.#lastError === undefined &&
-      source.is === 'addresses' &&
-      !source.addresses.some(isName)
-    ) {
-      return
-    }
-    const pauseMs = this.#addresses.length === 0 ? emptyRetryMs : refreshIntervalMs
+    if (this.#lastError === undefined && !this.#moves) return
+    const { refreshIntervalMs = 60_000 } = this.#options
+    if (this.#failures === 0) return this.#planIn(refreshIntervalMs)
+    const doublings = this.#addresses.length === 0 ? 0 : Math.min(this.#failures - 1, 16)
+    this.#planIn(Math.min(emptyRetryMs * 2 ** doublings, refreshIntervalMs))
+  }
+
+  /** Whether what is found can change. Literal addresses stay what they are. */
+  get #moves(): boolean {
+    const { source } = this.#options
+    return source.is === 'manager' || source.addresses.some(isName)
+  }
+
+  #planIn(pauseMs: number): void {
+    this.#release()
     this.#release = this.#clock.after(pauseMs, () => {
       // The failure is in `explain()`, and the next look is planned.
       this.#look().catch(() => undefined)

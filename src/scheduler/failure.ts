@@ -52,10 +52,24 @@ export function refused(
   reason: string,
   cause?: unknown,
 ): PeerError<'SCHEDULER_REFUSED'> {
-  return new PeerError(
-    'SCHEDULER_REFUSED',
-    `The scheduler refused ${method}: ${reason}`,
-    { method, reason },
-    { cause },
-  )
+  return new PeerError('SCHEDULER_REFUSED', refusal(method, reason), { method, reason }, { cause })
+}
+
+/**
+ * A scheduler does not take this download on. A rule of the cluster that forbids it binds this peer too; anything else leaves the download to itself. Go schedulers
+ * answer FailedPrecondition for both, and only the text tells them apart (controlplane 1.5, LEVEL1).
+ */
+export function turnedDown(
+  method: string,
+  failure: SchedulerFailure,
+): PeerError<'SCHEDULER_REFUSED'> {
+  const { reason } = failure
+  const why = failure.is === 'refused' ? failure.why : undefined
+  const forbidden = why === 'forbidden' || (why === 'precondition' && /forbid/i.test(reason))
+  if (!forbidden) return refused(method, reason)
+  return new PeerError('SCHEDULER_REFUSED', refusal(method, reason), { method, reason, forbidden })
+}
+
+function refusal(method: string, reason: string): string {
+  return `The scheduler refused ${method}: ${reason}`
 }

@@ -42,6 +42,11 @@ export class HostAnnouncer {
     if (knewUs) this.#world.onForgotten(node)
   }
 
+  /** This scheduler may have lost its memory: it is told at once of the host, if it was told before, and then counts as one that has forgotten it. */
+  doubt(node: SchedulerNode): void {
+    this.#rounds.get(node)?.doubt()
+  }
+
   /** No more to this scheduler. */
   stop(node: SchedulerNode): void {
     this.#rounds.get(node)?.stop()
@@ -72,6 +77,8 @@ class Round {
   #failures = 0
   #heardAt: number | undefined
   #stopped = false
+  #doubted = false
+  #forgottenAt = Number.NEGATIVE_INFINITY
 
   constructor(world: AnnouncerWorld, node: SchedulerNode) {
     this.#world = world
@@ -85,6 +92,15 @@ class Round {
     return this.#running
   }
 
+  /** A connection that breaks again and again is no reason to announce everything more than once in an interval. */
+  doubt(): void {
+    if (this.#stopped) return
+    this.#doubted = true
+    if (this.#world.clock.now() - this.#forgottenAt < this.#world.intervalMs) return
+    // The failure is known to the node, and the next try is planned.
+    this.beat().catch(() => undefined)
+  }
+
   stop(): void {
     this.#stopped = true
     this.#release()
@@ -94,13 +110,17 @@ class Round {
     this.#release()
     const { clock, host, intervalMs, callTimeoutMs, signal } = this.#world
     const hold = this.#node.hold()
+    const wasUp = this.#node.state.is === 'up'
+    const doubted = this.#doubted
+    this.#doubted = false
     try {
       const request = { host: hostMessage(host()), interval: wireTime(intervalMs) }
       await this.#node.client.announceHost(request, { signal, timeoutMs: callTimeoutMs })
       this.#node.up()
-      this.#noteSilence(clock.now(), intervalMs)
+      this.#noteAnswer(clock.now(), doubted && wasUp)
       this.#failures = 0
     } catch (error) {
+      this.#doubted ||= doubted
       this.#failures++
       const failure = schedulerFailure(error)
       if (failure.is === 'gone' && !signal.aborted) this.#node.down(failure.reason)
@@ -111,18 +131,24 @@ class Round {
     }
   }
 
-  /** A scheduler drops a host after two intervals of silence, and with it what the host was known to have. */
-  #noteSilence(now: number, intervalMs: number): void {
-    const before = this.#heardAt
+  /** A scheduler drops a host after two intervals of silence, and with it what the host was known to have. One that was down has been noticed already. */
+  #noteAnswer(now: number, doubted: boolean): void {
+    const silentMs = now - (this.#heardAt ?? now)
     this.#heardAt = now
-    if (before !== undefined && now - before > 2 * intervalMs) this.#world.onForgotten(this.#node)
+    if (!doubted && silentMs <= 2 * this.#world.intervalMs) return
+    this.#forgottenAt = now
+    this.#world.onForgotten(this.#node)
   }
 
   #plan(): void {
     if (this.#stopped) return
     const { clock, intervalMs } = this.#world
     const retryMs = announceRetryMs * 2 ** Math.min(this.#failures - 1, 16)
-    const pauseMs = this.#failures === 0 ? intervalMs : Math.min(retryMs, intervalMs)
+    const fromFailure = this.#failures === 0 ? intervalMs : Math.min(retryMs, intervalMs)
+    // The doubt came while an announcement was under way: that one says nothing about it.
+    const rested = clock.now() - this.#forgottenAt >= intervalMs
+    const early = this.#doubted && this.#failures === 0 && rested
+    const pauseMs = early ? announceRetryMs : fromFailure
     this.#release = clock.after(pauseMs, () => {
       // The failure is known to the node, and the next try is planned.
       this.beat().catch(() => undefined)

@@ -17,6 +17,8 @@ export interface KnownTask {
 export interface KnownCacheTask extends KnownTask {
   /** Wall-clock milliseconds. */
   readonly createdAt?: number
+  /** Wall-clock milliseconds. */
+  readonly updatedAt?: number
   /** Copies that were asked for, copies of that sort that there are, and copies of any sort. */
   readonly replicas: { readonly wanted: number; readonly persistent: number; readonly all: number }
 }
@@ -57,12 +59,14 @@ export function knownCacheTask(facts: CacheTaskFacts): KnownCacheTask {
       ...(facts.tag === undefined ? {} : { tag: facts.tag }),
       ...(facts.application === undefined ? {} : { application: facts.application }),
       ...(facts.ttlMs === undefined ? {} : { ttlMs: facts.ttlMs }),
+      ...(facts.replicas.wanted === 0 ? {} : { replicas: facts.replicas.wanted }),
     },
     ...(cut === undefined ? {} : { geometry: cut }),
     state: facts.state,
     peerCount: facts.replicas.all,
     replicas: facts.replicas,
     ...(facts.createdAt === undefined ? {} : { createdAt: facts.createdAt }),
+    ...(facts.updatedAt === undefined ? {} : { updatedAt: facts.updatedAt }),
   }
 }
 

@@ -2,7 +2,7 @@ import { type Client, createClient } from '@connectrpc/connect'
 
 import { ringOrder, ringPoint } from '../hash/ring.ts'
 import { publish } from '../hooks.ts'
-import type { Channel } from '../rpc/channel.ts'
+import { type Channel, localAddress } from '../rpc/channel.ts'
 import { Scheduler } from '../rpc/gen/scheduler/v2/scheduler_pb.ts'
 import type { Clock } from '../util/clock.ts'
 
@@ -30,6 +30,14 @@ export class SchedulerNode {
     this.client = createClient(Scheduler, channel)
     this.#channel = channel
     this.#events = events
+    channel.onLost?.(() => {
+      if (!this.#retired) events.onBroken?.(this)
+    })
+  }
+
+  /** Runs in this process: it cannot hang, and headers come with its first answer. */
+  get isLocal(): boolean {
+    return this.#channel.address === localAddress
   }
 
   /** What is known about it. */
@@ -57,6 +65,7 @@ export class SchedulerNode {
     this.#state = { is: 'down', sinceMs: this.#events.clock.now(), reason }
     if (wasDown) return
     publish('dragonfly-peer:scheduler:lost', () => ({ address: this.address, reason }))
+    this.#events.onLost?.(this)
   }
 
   /** Keeps the channel open until the returned function is called, also when the address is no longer in the list. */
@@ -93,6 +102,10 @@ export interface NodeEvents {
   readonly clock: Clock
   /** It answers for the first time, or again. */
   readonly onFound: (node: SchedulerNode) => void
+  /** It answers no more. */
+  readonly onLost?: (node: SchedulerNode) => void
+  /** The connection to it broke: it may come back without its memory, before anybody notices that it was away. */
+  readonly onBroken?: (node: SchedulerNode) => void
 }
 
 /** The schedulers of this peer, and in which order to ask them for a task. */

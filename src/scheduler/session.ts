@@ -11,19 +11,36 @@ import type {
 import type { Clock } from '../util/clock.ts'
 import { deferred } from '../util/deferred.ts'
 import { type Dialect, dialects, type Heard } from './dialect.ts'
-import { refused, type SchedulerFailure, schedulerFailure, unavailable } from './failure.ts'
+import {
+  refused,
+  type SchedulerFailure,
+  schedulerFailure,
+  turnedDown,
+  unavailable,
+} from './failure.ts'
 import { Inbox } from './inbox.ts'
 import type { SchedulerNode } from './nodes.ts'
 import { ReportQueue } from './report-queue.ts'
 
 /** Answers in a row that name nobody who can be asked. After them the scheduler counts as having refused: it would go on for ever. */
 export const uselessAnswersMax = 8
+/** Times that all schedulers are asked again because they have too much to do. */
+export const busyRetriesMax = 3
+/** Pause before the first of these, in milliseconds; it doubles. Half of it is left to chance, so that those who were turned away together do not come back together. */
+export const busyPauseMs = 250
+/**
+ * A scheduler that has not even sent headers after this long is taken for hung, and the next one is asked, in milliseconds. A Go scheduler sends them with its first
+ * answer, which takes up to 4 s.
+ */
+export const headersTimeoutMs = 8_000
 /** Candidates that are remembered, to be echoed in a reschedule. */
 export const echoesMax = 1024
 
 /** What a session needs of its client. */
 export interface SessionWorld {
   readonly clock: Clock
+  /** 0 up to, not including, 1. @defaultValue `Math.random` */
+  readonly random?: () => number
   readonly hostId: string
   /** Fires when the client closes. */
   readonly signal: AbortSignal
@@ -149,18 +166,45 @@ export class AnnounceSession implements Session {
     const dialect = this.#dialect()
     const { kind } = this.#registration.spec
     if (dialect === undefined) throw refused('AnnouncePeer', `${kind} tasks cannot be announced`)
-    let reason = 'no address is known'
+    for (let retries = 0; ; retries++) {
+      const failure = await this.#askEach(dialect)
+      if (failure === undefined) return
+      const again = failure.is === 'busy' && retries < busyRetriesMax
+      if (!again || !(await this.#pause(retries))) {
+        this.#world.signal.throwIfAborted()
+        throw unavailable(this.#addresses(), failure.reason)
+      }
+    }
+  }
+
+  /** Undefined when the stream ended in order; else why nobody could be asked, `busy` when somebody is there. */
+  async #askEach(dialect: Dialect): Promise<SchedulerFailure | undefined> {
+    let last: SchedulerFailure = { is: 'gone', reason: 'no address is known' }
     for (const node of this.#world.nodes) {
       const release = node.hold()
       try {
         const failure = await this.#ask(node, dialect)
-        if (failure === undefined) return
-        reason = failure.reason
+        if (failure === undefined) return undefined
+        if (last.is !== 'busy') last = failure
       } finally {
         release()
       }
     }
-    throw unavailable(this.#addresses(), reason)
+    return last
+  }
+
+  /** False when nobody waits any more. */
+  async #pause(retries: number): Promise<boolean> {
+    const { clock, random = Math.random } = this.#world
+    const pauseMs = busyPauseMs * 2 ** retries * (0.5 + random() / 2)
+    const { signal } = this.#call
+    if (signal.aborted) return false
+    const over = deferred<void>()
+    const release = clock.after(pauseMs, over.resolve)
+    signal.addEventListener('abort', () => over.resolve(), { once: true })
+    await over.promise
+    release()
+    return !signal.aborted
   }
 
   /** Undefined when the stream ended in order; a failure when the next scheduler may be asked. */
@@ -173,8 +217,14 @@ export class AnnounceSession implements Session {
         if (this.#answered) throw unavailable(this.#addresses(), failure.reason)
         return failure
       }
-      if (failure.is === 'refused' || announced || this.#answered) {
-        throw refused(dialect.method, failure.reason)
+      // It has forgotten this peer in the middle: another registration starts anew.
+      if (failure.is === 'unknown' && this.#answered) {
+        throw unavailable(this.#addresses(), failure.reason)
+      }
+      if (failure.is === 'refused' || announced) {
+        throw this.#answered
+          ? refused(dialect.method, failure.reason)
+          : turnedDown(dialect.method, failure)
       }
       try {
         await this.#world.announceTo(node)
@@ -193,9 +243,18 @@ export class AnnounceSession implements Session {
     if (this.#call.signal.aborted) stop()
     const { spec, peerId } = this.#registration
     const name = { hostId: this.#world.hostId, taskId: spec.id, peerId }
+    let hung = false
+    const onHang = (): void => {
+      hung = true
+      stop()
+    }
+    const onHeader = node.isLocal
+      ? () => undefined
+      : this.#world.clock.after(headersTimeoutMs, onHang)
     try {
       const { signal } = attempt
-      for await (const heard of dialect.call(node.client, name, this.#say(signal), { signal })) {
+      const options = { signal, onHeader }
+      for await (const heard of dialect.call(node.client, name, this.#say(signal), options)) {
         node.up()
         this.#answered = true
         this.#mayTalk.resolve()
@@ -208,8 +267,10 @@ export class AnnounceSession implements Session {
       if (this.#world.signal.aborted) throw this.#world.signal.reason
       // The time for the end is over; nobody waits for this stream any more.
       if (this.#call.signal.aborted) return undefined
+      if (hung) return { is: 'gone', reason: `no answer began within ${headersTimeoutMs} ms` }
       return schedulerFailure(error)
     } finally {
+      onHeader()
       // A loop that is left does not end the call; this does.
       stop()
       this.#call.signal.removeEventListener('abort', stop)

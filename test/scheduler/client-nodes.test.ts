@@ -125,6 +125,41 @@ test('SchedulerClient calls onFound for each scheduler that answers, and for one
   assert.equal(found.length, 2)
 })
 
+test('SchedulerClient takes a scheduler whose connection broke for one that forgot the host, once in an interval', async (t) => {
+  const clock = new VirtualClock()
+  const script = new Script()
+  const found: string[] = []
+  let breaks = (): void => assert.fail('Nobody listens')
+  const client = clientFor(t, [script], {
+    clock,
+    announceIntervalMs: 30_000,
+    onFound: (address) => void found.push(address),
+    open: () => ({ ...script.open(), onLost: (listener) => void (breaks = listener) }),
+  })
+  breaks()
+  await clock.settle()
+  // Nothing was announced yet.
+  assert.equal(script.hosts.length, 0)
+  await client.announceHost(signal)
+  breaks()
+  await clock.settle()
+  assert.deepEqual([script.hosts.length, found.length], [2, 2])
+  for (let second = 0; second < 20; second++) {
+    breaks()
+    await clock.pass(1000)
+  }
+  assert.deepEqual([script.hosts.length, found.length], [2, 2])
+  await clock.pass(11_000)
+  assert.deepEqual([script.hosts.length, found.length], [3, 3])
+  script.onHost = down
+  breaks()
+  await clock.pass(40_000)
+  script.onHost = () => undefined
+  await clock.pass(31_000)
+  // It was down in between, so it was found once and not forgotten as well.
+  assert.equal(found.length, 4)
+})
+
 test('SchedulerClient tells new schedulers of the host, and forgets old ones', async (t) => {
   const clock = new VirtualClock()
   const scripts = [new Script(), new Script()]

@@ -149,17 +149,58 @@ test('Discovery keeps the list when a look fails', async (t) => {
   const discovery = discoveryFor(t, town, clock, { onChange: (list) => void changes.push(list) })
   await discovery.start(signal)
   town.managerDown = true
-  await clock.pass(61_000)
+  await clock.pass(60_500)
   assert.equal(town.requests.length, 2)
+  // Again after 2 s, 4 s, 8 s.
+  await clock.pass(14_500)
+  assert.equal(town.requests.length, 5)
   town.managerDown = false
   town.dead.add('10.0.0.1:8002')
   await clock.pass(61_000)
-  assert.equal(town.requests.length, 3)
+  assert.ok(town.requests.length > 5)
   assert.deepEqual(discovery.addresses, ['10.0.0.1:8002'])
   town.list = [{ ip: '10.0.0.2', port: 8002 }]
   await clock.pass(61_000)
   assert.deepEqual(discovery.addresses, ['10.0.0.2:8002'])
   assert.deepEqual(changes, [['10.0.0.1:8002'], ['10.0.0.2:8002']])
+})
+
+test('Discovery looks at once when a scheduler is lost, and not more often than every two seconds', async (t) => {
+  const clock = new VirtualClock()
+  const town = new Town()
+  town.list = [{ ip: '10.0.0.1', port: 8002 }]
+  const discovery = discoveryFor(t, town, clock)
+  await discovery.start(signal)
+  town.list = [{ ip: '10.0.0.2', port: 8002 }]
+  discovery.hurry()
+  await clock.pass(1_900)
+  assert.equal(town.requests.length, 1)
+  await clock.pass(200)
+  assert.deepEqual(discovery.addresses, ['10.0.0.2:8002'])
+  await clock.pass(10_000)
+  assert.equal(town.requests.length, 2)
+  town.list = [{ ip: '10.0.0.3', port: 8002 }]
+  for (let times = 0; times < 5; times++) discovery.hurry()
+  await clock.pass(100)
+  assert.deepEqual(discovery.addresses, ['10.0.0.3:8002'])
+  assert.equal(town.requests.length, 3)
+  await clock.pass(60_000)
+  assert.equal(town.requests.length, 4)
+})
+
+test('Discovery has nothing to hurry for with literal addresses, or when it is closed', async (t) => {
+  const clock = new VirtualClock()
+  const source = { is: 'addresses', addresses: ['10.0.0.1:8002'] } as const
+  const literal = discoveryFor(t, new Town(), clock, { source })
+  await literal.start(signal)
+  literal.hurry()
+  const town = new Town()
+  town.list = [{ ip: '10.0.0.1', port: 8002 }]
+  const closed = discoveryFor(t, town, clock)
+  await closed.start(signal)
+  closed.close()
+  closed.hurry()
+  assert.equal(clock.pending, 0)
 })
 
 test('Discovery says when it finds nothing, and soon looks again', async (t) => {

@@ -48,7 +48,7 @@ test('EmbeddedScheduler keeps a host whose downloads are heard of', async (t) =>
 
 test('EmbeddedScheduler tells a waiting child when its host is gone', async (t) => {
   const site = new Site(t)
-  await site.host('a', {}, 10_000)
+  await site.own('a')
   const waiting = site
     .child('a')
     .register(wish(16, { disableBackToSource: true }))

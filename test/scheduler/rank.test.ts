@@ -326,3 +326,13 @@ test('Coverage stays small for a task of a million pieces', () => {
   coverage.add(0.5)
   assert.equal(coverage.held, partsMax)
 })
+
+test('mayServe() takes content of one piece for the same whatever its piece length is', () => {
+  const holder = peer('a', 'Succeeded', { geometry: geometry(40, 64) })
+  const child = peer('b', 'ReceivedNormal', { geometry: geometry(40, 4096) })
+  assert.ok(mayServe(holder, child))
+  child.geometry = geometry(40, 20)
+  assert.ok(!mayServe(holder, child))
+  child.geometry = geometry(39, 64)
+  assert.ok(!mayServe(holder, child))
+})

@@ -230,3 +230,23 @@ function aborted(signal: AbortSignal): Promise<never> {
 function code(wanted: Code): (error: unknown) => boolean {
   return (error) => ConnectError.from(error).code === wanted
 }
+
+test('EmbeddedScheduler does not take a download of a seed that must not go to the origin for the ordered one', async (t) => {
+  const site = new Site(t, { seedStartMs: 8000 })
+  const orders: unknown[] = []
+  await site.own('seed', { type: 1 })
+  site.onCall('seed', {
+    download: async (download, signal) => {
+      orders.push(download)
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    },
+  })
+  await site.own('a')
+  const asker = site.child('a').register(wish()).next()
+  await site.clock.pass(50)
+  site.child('seed').register(wish(16, { disableBackToSource: true }))
+  await site.clock.pass(8000)
+  const told = await site.now(asker)
+  assert.ok(told !== 'nothing' && told?.case === source)
+  assert.equal(orders.length, 1)
+})

@@ -141,13 +141,13 @@ test('Session says when a scheduler refuses, and asks no other', async (t) => {
   const scripts = [new Script(), new Script()]
   for (const script of scripts) {
     script.onRequest = () => {
-      throw new ConnectError('Forbidden', Code.FailedPrecondition)
+      throw new ConnectError('Too often', Code.FailedPrecondition)
     }
   }
   const session = clientFor(t, scripts).open(registration)
   await assert.rejects(session.next(signal), (error) => {
     assert.ok(PeerError.is(error, 'SCHEDULER_REFUSED'))
-    assert.deepEqual(error.details, { method: 'AnnouncePeer', reason: 'Forbidden' })
+    assert.deepEqual(error.details, { method: 'AnnouncePeer', reason: 'Too often' })
     return true
   })
   assert.equal(scripts.flatMap(({ streams }) => streams).length, 1)

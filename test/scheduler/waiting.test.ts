@@ -3,6 +3,7 @@ import test from 'node:test'
 
 import { Code, ConnectError } from '@connectrpc/connect'
 
+import { ownPlatform } from '../../src/rpc/convert-host.ts'
 import type { Peer } from '../../src/rpc/gen/common/v2/common_pb.ts'
 import { type Child, mib, type Told, wish } from './child.ts'
 import { Site } from './site.ts'
@@ -96,7 +97,7 @@ test('EmbeddedScheduler orders the origin once when its reader dies under many',
 test('EmbeddedScheduler never sends a download without origin there, whatever happens', async (t) => {
   const site = new Site(t)
   const seedDownloads = await site.seed('seed')
-  await site.host('a', {}, 3_600_000)
+  await site.host('a', { build: { platform: ownPlatform } }, 3_600_000)
   await site.host('b', {}, 3_600_000)
   const waiting = site.child('a').register(wish(16, never)).next()
   await site.now(waiting)
@@ -108,6 +109,43 @@ test('EmbeddedScheduler never sends a download without origin there, whatever ha
   assert.equal(await site.now(waiting), 'nothing')
   holder.started().done()
   assert.equal((await waiting)?.case, 'normalTaskResponse')
+})
+
+test('EmbeddedScheduler refuses a daemon that may not go to the origin, once nobody else can', async (t) => {
+  const site = new Site(t)
+  for (const id of ['a', 'b', 'c']) await site.host(id)
+  const alone = site.child('a').register(wish(16, never)).next()
+  await assert.rejects(alone, (error) => ConnectError.from(error).code === Code.FailedPrecondition)
+  const reader = site.child('b').register(wish())
+  assert.equal((await reader.next())?.case, source)
+  // Somebody is on the way there: worth waiting for.
+  const waiting = site.child('c').register(wish(16, never)).next()
+  assert.equal(await site.now(waiting), 'nothing')
+  reader.sourceStarted()
+  assert.equal((await waiting)?.case, 'normalTaskResponse')
+})
+
+test('EmbeddedScheduler sends a seed for a daemon that may not go to the origin itself', async (t) => {
+  const site = new Site(t)
+  const orders: boolean[] = []
+  await site.own('seed', { type: 1 })
+  await site.host('a')
+  site.onCall('seed', {
+    download: async (download) => {
+      orders.push(download?.disableBackToSource ?? true)
+      const child = site.child('seed').register(download ?? {})
+      assert.equal((await child.next())?.case, source)
+      child.sourceStarted().piece(0)
+    },
+  })
+  const child = site.child('a').register(wish(16, { ...never, priority: 6 }))
+  assert.equal((await child.parents()).length, 1)
+  assert.deepEqual(orders, [false])
+  const unseeded = site
+    .child('a')
+    .register(wish(16, { ...never, priority: 3 }))
+    .next()
+  assert.equal((await unseeded)?.case, 'normalTaskResponse')
 })
 
 test('EmbeddedScheduler offers a banned parent again after a while, when there is no other way', async (t) => {
@@ -266,7 +304,7 @@ test('EmbeddedScheduler keeps a holder whose stream ended in order', async (t) =
 
 test('EmbeddedScheduler ends every stream when it closes', async (t) => {
   const site = new Site(t)
-  await site.host('a')
+  await site.own('a')
   const waiting = site.child('a').register(wish(16, never)).next()
   await site.now(waiting)
   site.scheduler.close()

@@ -1,5 +1,11 @@
 import type { HostFacts } from '../../rpc/convert-host.ts'
 
+/**
+ * How long any host may be silent, in milliseconds. A real daemon measures its processor, network and disk for four and a half seconds before each
+ * announcement, whatever interval it names: with one of a second it would be dropped while it downloads.
+ */
+export const silenceMsMin = 20_000
+
 /** One peer process, as it announced itself. `Registry` changes it, everybody else looks. */
 export class HostRecord {
   readonly id: string
@@ -37,8 +43,9 @@ export class HostRecord {
     return this.facts.type === 1
   }
 
-  /** Silent for two intervals. */
+  /** Silent for two intervals, and not only for a moment. */
   isLost(nowMs: number): boolean {
-    return this.intervalMs !== undefined && nowMs - this.heardMs > 2 * this.intervalMs
+    if (this.intervalMs === undefined) return false
+    return nowMs - this.heardMs > Math.max(2 * this.intervalMs, silenceMsMin)
   }
 }

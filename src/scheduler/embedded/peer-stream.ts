@@ -149,8 +149,8 @@ export class PeerStream<Request extends Names, Response> {
     peer.received(length?.contentLength === 0 ? 'ReceivedEmpty' : 'ReceivedNormal')
     if (event.metadataOnly) return this.#tell({ is: 'metadata' })
     dispatcher.ask(peer, event.download, (verdict) => this.#tell(verdict))
-    // Now, and not before: those who wait for this seed must find either the trigger or the peer.
-    task.triggers.delete(host.id)
+    // Now, and not before: those who wait for this seed must find either the trigger or the peer. A download that must not go to the origin is not the ordered one.
+    if (!event.wish.never) task.triggers.delete(host.id)
   }
 
   #task({ taskId, peerId }: Names, event: PeerEvent & { is: 'register' }): TaskRecord {

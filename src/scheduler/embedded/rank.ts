@@ -148,10 +148,10 @@ export function mayServe(peer: Ranked, child: Ranked): boolean {
   if (peer.host.id === child.host.id || peer.host.disableShared) return false
   const { geometry } = peer
   if (geometry === undefined || child.geometry === undefined) return true
-  return (
-    geometry.contentLength === child.geometry.contentLength &&
-    geometry.pieceLength === child.geometry.pieceLength
-  )
+  if (geometry.contentLength !== child.geometry.contentLength) return false
+  // One piece is the same whatever its length may have been: who knows the task by its id alone cannot tell.
+  const single = geometry.pieceCount === 1 && child.geometry.pieceCount === 1
+  return single || geometry.pieceLength === child.geometry.pieceLength
 }
 
 /** Whether a part holds another one. Undefined is the whole content. */

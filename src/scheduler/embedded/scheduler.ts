@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events'
+
 import type { ConnectRouter } from '@connectrpc/connect'
 
 import { Scheduler } from '../../rpc/gen/scheduler/v2/scheduler_pb.ts'
@@ -61,6 +63,8 @@ export class EmbeddedScheduler {
     this.#registry = new Registry(clock, limits)
     const registry = this.#registry
     this.#calls = new HostCalls(options.dial, limits.callsMax)
+    // Every stream listens to it; Node would take the eleventh for a leak and say so on the console.
+    setMaxListeners(0, this.#lifetime.signal)
     const calls = this.#calls
     const seeds = new Seeds(registry, calls, clock, (task, host) =>
       this.#dispatcher.onSeedEnded(task, host),

@@ -64,10 +64,14 @@ export class Seeds {
   }
 }
 
-/** The asker's own words, but for what only concerns the asker: nothing is written to a path of the seed, and no content is sent here. */
+/**
+ * The asker's own words, but for what only concerns the asker: nothing is written to a path of the seed, no content is sent here, and the seed goes to the origin
+ * also for one that shall not.
+ */
 function forSeed(download: Download): Download {
   const copy = clone(DownloadSchema, download)
   copy.needBackToSource = true
+  copy.disableBackToSource = false
   copy.outputPath = undefined
   copy.needPieceContent = false
   copy.metadataOnly = false

@@ -51,7 +51,10 @@ export function decide(child: PeerRecord, around: Circumstances): Decision {
   const parents = ranked(child, around)
   if (parents.length > 0) return { is: 'parents', parents }
   if (task.kind === 'persistentCache') return decideCache(child, around)
-  if (wish.never) return { is: 'wait', untilMs: child.nextBanEndMs(around.nowMs) }
+  // Peers of this package know how long they want to wait, and send no seed to the origin.
+  if (wish.never && child.host.own) {
+    return { is: 'wait', untilMs: child.nextBanEndMs(around.nowMs) }
+  }
   const untilMs = expectation(child, around)
   if (untilMs !== undefined) return { is: 'wait', untilMs }
   return decideOrigin(child, around)
@@ -66,9 +69,17 @@ function ranked(
   return rank(child, child.task.peers.values(), { rules, isBanned, joining })
 }
 
-/** Nobody has it, nobody is about to: who goes to the origin, by priority (controlplane 1.5)? */
+/**
+ * Nobody has it, nobody is about to: who goes to the origin, by priority (controlplane 1.5)? A real daemon that shall not go there means that it does not go by
+ * itself: a seed may. But it obeys an order to go, so it gets none, and it waits for an answer for hours, so it gets one.
+ */
 function decideOrigin(child: PeerRecord, around: Circumstances): Decision {
   const host = child.host.isSeed ? undefined : around.findSeed(child)
+  if (child.wish.never && (host === undefined || child.wish.priority === 3)) {
+    const untilMs = child.nextBanEndMs(around.nowMs)
+    if (untilMs !== undefined) return { is: 'wait', untilMs }
+    return { is: 'refused', code: 'precondition', reason: 'Nobody has it but the origin' }
+  }
   if (host === undefined) return { is: 'source', reason: 'Nobody else has it' }
   switch (child.wish.priority) {
     case 1:
