@@ -1,11 +1,12 @@
 /**
  * Runs the compiled tests with the test runner of this Node. Lists the files itself, because `node --test` takes folders on 20 only and globs from 21 on only.
  *
- *   node build/test/run.js                       everything
+ *   node build/test/run.js                       everything, but what needs programs that are not everywhere (test/interop, test/rdma)
+ *   node build/test/run.js --in interop          only that folder
  *   node build/test/run.js --skip e2e            without the folder test/e2e
  *   node build/test/run.js --only scheduler/     only paths that match this regular expression
  *
- * Both options can be repeated. Other options go to Node as they are, such as `--test-reporter=dot`.
+ * The last two can be repeated. Other options go to Node as they are, such as `--test-reporter=dot`.
  * `TEST_FILE_TIMEOUT_MS` sets how long one file may take.
  */
 import { spawn } from 'node:child_process'
@@ -21,7 +22,10 @@ const timeoutMs = Number(process.env['TEST_FILE_TIMEOUT_MS'] ?? 300_000)
 /** More files at once than this disturb each other's timing. */
 const concurrencyMax = 4
 
-const { skip, only, others } = options(process.argv.slice(2))
+/** Folders that run only when they are named. */
+const apart = ['interop', 'rdma']
+
+const { inside, skip, only, others } = options(process.argv.slice(2))
 const files = chosen(dirname(fileURLToPath(import.meta.url)))
 if (files.length === 0) {
   console.error('No test file matches')
@@ -37,6 +41,10 @@ function chosen(folder: string): string[] {
     .map((path) => path.replaceAll('\\', '/'))
     .filter((path) => path.endsWith('.test.js'))
     .filter((path) => existsSync(join(sources, path.replace(/js$/, 'ts'))))
+    .filter(
+      (path) =>
+        (inside ?? apart).some((name) => path.startsWith(`${name}/`)) === (inside !== undefined),
+    )
     .filter((path) => !skip.some((name) => path.startsWith(`${name}/`)))
     .filter((path) => only.length === 0 || only.some((pattern) => pattern.test(path)))
     .toSorted()
@@ -71,6 +79,7 @@ function run(): void {
 }
 
 function options(args: readonly string[]): {
+  readonly inside: readonly string[] | undefined
   readonly skip: readonly string[]
   readonly only: readonly RegExp[]
   readonly others: readonly string[]
@@ -78,16 +87,23 @@ function options(args: readonly string[]): {
   const { tokens } = parseArgs({
     args: [...args],
     options: {
+      in: { type: 'string' },
       skip: { type: 'string', multiple: true },
       only: { type: 'string', multiple: true },
     },
     strict: false,
     tokens: true,
   })
-  const found = { skip: [] as string[], only: [] as RegExp[], others: [] as string[] }
+  const found = {
+    inside: undefined as string[] | undefined,
+    skip: [] as string[],
+    only: [] as RegExp[],
+    others: [] as string[],
+  }
   for (const token of tokens) {
     if (token.kind !== 'option') continue
-    if (token.name === 'skip' && token.value !== undefined) found.skip.push(token.value)
+    if (token.name === 'in' && token.value !== undefined) found.inside = [token.value]
+    else if (token.name === 'skip' && token.value !== undefined) found.skip.push(token.value)
     else if (token.name === 'only' && token.value !== undefined) {
       found.only.push(new RegExp(token.value))
     } else found.others.push(token.rawName + (token.value === undefined ? '' : `=${token.value}`))

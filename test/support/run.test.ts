@@ -61,6 +61,18 @@ test('run.js leaves out folders and takes only what matches', (t) => {
   assert.match(both.output, /No test file matches/)
 })
 
+test('run.js takes test/interop only when it is named, and then nothing else', (t) => {
+  const files = { ...passing, 'interop/d': "test('d', () => undefined)" }
+  assert.match(runIn(t, files).output, /ℹ tests 3\n/)
+  const { status, lines } = runIn(t, files, ['--in', 'interop'])
+  assert.equal(status, 0)
+  assert.deepEqual(
+    lines.filter((line) => line.startsWith('✔')).map((line) => line[2]),
+    ['d'],
+  )
+  assert.equal(runIn(t, files, ['--in=interop', '--only', '/e']).status, 1)
+})
+
 test('run.js ignores a compiled test whose source is gone', (t) => {
   const ran = runIn(t, { ...passing, old: 'throw new Error()' }, [], { stale: ['old'] })
   assert.equal(ran.status, 0, ran.output)
