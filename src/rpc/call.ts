@@ -5,8 +5,11 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2'
 
-import { Code, ConnectError } from '@connectrpc/connect'
+import { Code, ConnectError, createContextValues } from '@connectrpc/connect'
 import type { UniversalHandler } from '@connectrpc/connect/protocol'
+
+import { callerKey } from './caller.ts'
+import { watchFirstMessage } from './first-message.ts'
 
 /**
  * Answers one HTTP/2 stream with one of Connect's gRPC handlers. Never rejects.
@@ -14,16 +17,21 @@ import type { UniversalHandler } from '@connectrpc/connect/protocol'
  * Connect's own Node adapter is not used, for three reasons that Rust clients are strict about and one of ours:
  *
  * 1. It sends response headers with the first message. A Rust client gives up when none came in 10 s, and a parent may have nothing
- *    to tell for longer. Here they leave before the handler runs, if the method streams its answer. So such a handler cannot set any.
+ *    to tell for longer. Here they leave before the handler runs, if the method streams its answer (and the server wants it so). So such a handler cannot
+ *    set any.
  * 2. It applies `grpc-timeout` to the whole stream. Rust clients mean it for the headers only: SyncPieces with 10 s lives for minutes.
  * 3. It leaves a stream half open after the trailers, when the client has not ended its half. A Rust client then waits for ever at
  *    the end of AnnouncePeer. Here a reset without error follows the trailers, as from a Go server.
  * 4. It prints to the console.
+ *
+ * @param onAsked - called when the first message of the request is whole
  */
 export async function answerCall(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   handlers: ReadonlyMap<string, UniversalHandler>,
+  streamHeaders: 'early' | 'first' = 'early',
+  onAsked: () => void = () => undefined,
 ): Promise<void> {
   const path = headers[':path'] ?? ''
   const contentType = headers['content-type'] ?? ''
@@ -34,10 +42,11 @@ export async function answerCall(
     return refuseCall(stream, Code.Unimplemented, `No such method: ${path.slice(0, 200)}`)
   }
   try {
-    await runHandler(stream, headers, handler, contentType)
+    await runHandler(stream, headers, handler, contentType, { streamHeaders, onAsked })
   } catch (error) {
     // Connect turns what a handler throws into trailers. What is left came from broken headers or a stream that ended meanwhile.
-    if (stream.headersSent) stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+    // Later: a reset from within Node's own reading uses memory that it has freed (see `resetByCancel`).
+    if (stream.headersSent) setImmediate(() => stream.close(constants.NGHTTP2_INTERNAL_ERROR))
     else refuseCall(stream, Code.Internal, ConnectError.from(error).rawMessage)
   }
 }
@@ -61,6 +70,7 @@ async function runHandler(
   headers: IncomingHttpHeaders,
   handler: UniversalHandler,
   contentType: string,
+  how: { readonly streamHeaders: 'early' | 'first'; readonly onAsked: () => void },
 ): Promise<void> {
   const gone = new AbortController()
   stream.once('close', () => {
@@ -71,7 +81,7 @@ async function runHandler(
   const streams = handler.method.methodKind !== 'unary'
   if (streams) {
     requestHeaders.delete('grpc-timeout')
-    stream.respond(responseHeaders, { waitForTrailers: true })
+    if (how.streamHeaders === 'early') stream.respond(responseHeaders, { waitForTrailers: true })
   }
   const response = await handler({
     httpVersion: '2.0',
@@ -79,8 +89,9 @@ async function runHandler(
     url: `http://localhost${handler.requestPath}`,
     header: requestHeaders,
     // The default would destroy the stream, with its unsent answer, when the handler stops reading early.
-    body: stream.iterator({ destroyOnReturn: false }),
+    body: watchFirstMessage(stream.iterator({ destroyOnReturn: false }), how.onAsked),
     signal: gone.signal,
+    contextValues: createContextValues().set(callerKey, stream.session?.socket.remoteAddress ?? ''),
   })
   for await (const chunk of response.body ?? []) {
     if (isGone(stream)) return
@@ -95,7 +106,7 @@ async function runHandler(
   if (stream.headersSent) {
     endWith(stream, trailers)
   } else {
-    // A failed unary call: headers and status in one frame.
+    // A call that failed before its first message: headers and status in one frame.
     const own = plainHeaders(response.header)
     stream.respond({ ...own, ...trailers, ...responseHeaders }, { endStream: true })
     endRequestHalf(stream)

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { ConnectionOptions } from 'node:tls'
 
 import {
@@ -52,10 +53,17 @@ export interface ChannelTls {
 export interface Channel extends Transport {
   /** As given, or `local`. */
   readonly address: string
+  /**
+   * Calls back when the server takes leave or a connection breaks, for those who make no call at that time: the server may come back with an empty memory. Not
+   * when the connection closes because it is idle. Absent where there is no connection.
+   */
+  onLost?(listener: () => void): void
   /** Ends all calls and connections at once. Later calls fail with `Unavailable`. Calling it again does nothing. */
   close(): void
 }
 
+/** Address of a channel that stays in this process. */
+export const localAddress = 'local'
 /** Room for a piece of 64 MiB in one message. */
 const messageBytesMaxDefault = 65 * 1024 * 1024
 
@@ -89,7 +97,12 @@ export function openChannel(options: ChannelOptions): Channel {
     // Upstream never compresses, and without it nothing can swell on the way in.
     acceptCompression: [],
   })
-  return { ...transport, address: options.address, close: () => sessionManager.close() }
+  return {
+    ...transport,
+    address: options.address,
+    onLost: (listener) => sessionManager.onLost(listener),
+    close: () => sessionManager.close(),
+  }
 }
 
 /**
@@ -99,6 +112,8 @@ export function openChannel(options: ChannelOptions): Channel {
  */
 export function localChannel(routes: (router: ConnectRouter) => void): Channel {
   const lifetime = new AbortController()
+  // Every call listens, and Node 20 prints a warning from the eleventh on.
+  setMaxListeners(0, lifetime.signal)
   const closed = (): ConnectError => new ConnectError('Local channel is closed', Code.Unavailable)
   const refuseWhenClosed: Interceptor = (next) => (request) => {
     if (lifetime.signal.aborted) throw closed()
@@ -108,7 +123,7 @@ export function localChannel(routes: (router: ConnectRouter) => void): Channel {
     router: { shutdownSignal: lifetime.signal },
     transport: { interceptors: [refuseWhenClosed] },
   })
-  return { ...transport, address: 'local', close: () => lifetime.abort(closed()) }
+  return { ...transport, address: localAddress, close: () => lifetime.abort(closed()) }
 }
 
 function tlsOptions({ ca, cert, key, serverName }: ChannelTls): ConnectionOptions {

@@ -18,6 +18,8 @@ export interface HostFigures {
   /** Go schedulers show it. @defaultValue `hostname` */
   readonly name?: string
   readonly os?: string
+  /** @defaultValue `os` */
+  readonly platformFamily?: string
   readonly platformVersion?: string
   readonly kernelVersion?: string
   readonly idc?: string
@@ -40,7 +42,7 @@ export interface HostFigures {
     readonly processUsedPercent: number
     readonly free: number
   }
-  /** @defaultValue 10 Gbit/s each way; at 0 a Go scheduler ranks this host last */
+  /** @defaultValue 400 Gbit/s each way; at 0 a Go scheduler ranks this host last */
   readonly network?: {
     readonly maxRx: number
     readonly rx: number
@@ -52,6 +54,9 @@ export interface HostFigures {
     readonly free: number
     readonly used: number
     readonly usedPercent: number
+    /** Of this process. */
+    readonly readBytesPerSecond?: number
+    readonly writeBytesPerSecond?: number
   }
   /** Version of this package. */
   readonly version?: string
@@ -60,7 +65,8 @@ export interface HostFigures {
 /** What `Build.platform` says on hosts that run this package. The embedded scheduler answers them more than five times. */
 export const ownPlatform = 'dragonfly-peer'
 
-const bandwidthDefault = 10e9
+/** What the Rust daemon says of a card whose speed it does not know. */
+const bandwidthDefault = 400e9
 
 /** Our figures as the wire's `Host`. Shares and sizes are held within the fields, because Go schedulers refuse the others. */
 export function hostMessage(figures: HostFigures): MessageInitShape<typeof HostSchema> {
@@ -82,7 +88,7 @@ export function hostMessage(figures: HostFigures): MessageInitShape<typeof HostS
     name: figures.name ?? figures.hostname,
     os: figures.os ?? '',
     platform: figures.os ?? '',
-    platformFamily: figures.os ?? '',
+    platformFamily: figures.platformFamily ?? figures.os ?? '',
     platformVersion: figures.platformVersion ?? '',
     kernelVersion: figures.kernelVersion ?? '',
     // Always there: a Go scheduler with Redis fails without it (controlplane 2.1).
@@ -124,6 +130,8 @@ function diskMessage(disk: NonNullable<HostFigures['disk']>) {
     free: u64(disk.free),
     used: u64(disk.used),
     usedPercent: share(disk.usedPercent),
+    readBandwidth: u64(disk.readBytesPerSecond ?? 0),
+    writeBandwidth: u64(disk.writeBytesPerSecond ?? 0),
   }
 }
 

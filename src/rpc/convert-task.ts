@@ -87,7 +87,7 @@ export function cacheRegistrationMessage(
 ): MessageInitShape<typeof RegisterPersistentCachePeerRequestSchema> {
   const { spec, geometry } = registration
   return {
-    persistent: false,
+    persistent: registration.persistent ?? false,
     pieceLength: u64(geometry?.pieceLength ?? spec.pieceLength ?? 0),
     pieceCount: u64(geometry?.pieceCount ?? 0),
     concurrentPieceCount: u32(registration.concurrency),
@@ -246,6 +246,8 @@ export interface CacheTaskFacts {
   readonly ttlMs?: number
   /** Wall-clock milliseconds. */
   readonly createdAt?: number
+  /** Wall-clock milliseconds of the last change that the scheduler knows of. */
+  readonly updatedAt?: number
   /** Copies that were asked for, copies of that sort that there are, and copies of any sort. */
   readonly replicas: {
     readonly wanted: number
@@ -272,6 +274,7 @@ export function cacheTaskFacts(task: PersistentCacheTask): CacheTaskFacts {
       pieceLength: wholeOf(task.pieceLength) || undefined,
       ttlMs: millisOf(task.ttl),
       createdAt: millisOf(task.createdAt),
+      updatedAt: millisOf(task.updatedAt),
     }),
   }
 }

@@ -15,6 +15,12 @@ export type RpcServerOptions = ListenTarget & {
   readonly signal?: AbortSignal
   /** Told of what has no other way out: a broken connection, a handler that threw something else than a `ConnectError`. */
   readonly onError?: (error: unknown) => void
+  /**
+   * When the headers of a streamed answer leave: `'early'` before the handler runs, or `'first'` with its first message, so that what fails before is an
+   * answer without content. Rust clients over TCP wait 10 s for headers; the tools on a unix socket wait as long as the download may take, and take a failure
+   * that comes after the headers for one in the middle of the content. @defaultValue 'early'
+   */
+  readonly streamHeaders?: 'early' | 'first'
   /** Bounds. */
   readonly limits?: Partial<RpcServerLimits>
 }
@@ -29,11 +35,17 @@ export interface RpcServerTls {
 
 /** Bounds of one server. */
 export interface RpcServerLimits {
-  /** Connections at once; more are dropped. Each may cost 4 MiB while its requests are not read. @defaultValue 1024 */
+  /**
+   * Connections at once. One more takes the place of the oldest that asks for nothing, and is dropped when there is none. Each may cost 4 MiB while its
+   * requests are not read. @defaultValue 1024
+   */
   readonly connectionsMax: number
   /** Calls at once on one connection. @defaultValue 1024 */
   readonly connectionCallsMax: number
-  /** Calls at once on the server; more end with `ResourceExhausted`. @defaultValue 4096 */
+  /**
+   * Calls at once on the server. One more takes the place of the oldest whose request has not come, and ends with `ResourceExhausted` when there is none.
+   * @defaultValue 4096
+   */
   readonly callsMax: number
   /** Bytes of one request message. @defaultValue 4 MiB */
   readonly requestBytesMax: number
@@ -43,6 +55,8 @@ export interface RpcServerLimits {
   readonly headerBytesMax: number
   /** Milliseconds for TLS and for the first frame of a connection. @defaultValue 10000 */
   readonly handshakeTimeoutMs: number
+  /** Milliseconds that the first message of a call may take; whoever sends it byte by byte is cut. @defaultValue 30000 */
+  readonly requestTimeoutMs: number
   /** Milliseconds between pings. @defaultValue 300000 */
   readonly pingIntervalMs: number
   /** Milliseconds that a ping may take before the connection counts as dead. @defaultValue 20000 */
@@ -60,6 +74,7 @@ export const rpcServerLimits: RpcServerLimits = Object.freeze({
   responseBytesMax: 65 * 1024 * 1024,
   headerBytesMax: 16 * 1024,
   handshakeTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
   pingIntervalMs: 300_000,
   pingTimeoutMs: 20_000,
   closeTimeoutMs: 5_000,

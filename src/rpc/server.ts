@@ -1,8 +1,10 @@
 import {
+  constants,
   createSecureServer,
   createServer,
   type Http2SecureServer,
   type Http2Server,
+  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2'
@@ -66,6 +68,10 @@ class Server implements RpcServer {
   /** Also those that are still in the TLS handshake. */
   readonly #sockets = new Set<Socket>()
   readonly #connections = new Set<Connection>()
+  /** Calls of each connection whose request has come, where there are any. */
+  readonly #asked = new Map<Http2Session, number>()
+  /** Calls whose request has not come, the oldest first. */
+  readonly #unasked = new Set<ServerHttp2Stream>()
   #address: RpcAddress | undefined
   #calls = 0
   #closing = false
@@ -81,7 +87,6 @@ class Server implements RpcServer {
       tls === undefined
         ? createServer(http2)
         : createSecureServer({ ...http2, ...tlsOptions(tls, this.#limits) })
-    this.#server.maxConnections = this.#limits.connectionsMax
     this.#gone = new Promise((resolve) => this.#server.once('close', resolve))
     this.#watch(this.#server, tls === undefined ? 'connection' : 'secureConnection')
   }
@@ -132,6 +137,7 @@ class Server implements RpcServer {
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
+      if (this.#sockets.size > this.#limits.connectionsMax) this.#giveWay(socket)
     })
     // 'session' is emitted by the listener behind this one, in the same turn; it does not give out the socket itself.
     let latest: Socket
@@ -158,16 +164,64 @@ class Server implements RpcServer {
     keepAlive(connection, pingIntervalMs, pingTimeoutMs)
   }
 
+  /** Whoever connects and asks nothing must not keep others out: the oldest of them goes. Without one, the new connection does. */
+  #giveWay(newcomer: Socket): void {
+    for (const connection of this.#connections) {
+      if (this.#asked.has(connection.session) || connection.socket === newcomer) continue
+      this.#connections.delete(connection)
+      return destroyConnection(connection)
+    }
+    newcomer.destroy()
+  }
+
   #onCall(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     // The handler learns from its signal that a call broke; there is nobody else to tell.
     stream.on('error', () => undefined)
     const { callsMax } = this.#limits
-    if (this.#calls >= callsMax) {
+    if (this.#calls >= callsMax && !this.#cutUnasked()) {
       return refuseCall(stream, Code.ResourceExhausted, `More than ${callsMax} calls at once`)
     }
     this.#calls++
+    const onAsked = this.#watchRequest(stream)
     stream.once('close', () => this.#calls--)
-    void answerCall(stream, headers, this.#handlers)
+    void answerCall(stream, headers, this.#handlers, this.#options.streamHeaders, onAsked)
+  }
+
+  /** Cuts the oldest call whose request has not come. False when there is none. */
+  #cutUnasked(): boolean {
+    const [oldest] = this.#unasked
+    if (oldest === undefined) return false
+    this.#unasked.delete(oldest)
+    // Later: a reset from within Node's own reading uses memory that it has freed (see `resetByCancel`).
+    setImmediate(() => oldest.close(constants.NGHTTP2_ENHANCE_YOUR_CALM))
+    return true
+  }
+
+  /** Gives a call a time for its request; what is returned is to be called when that has come. */
+  #watchRequest(stream: ServerHttp2Stream): () => void {
+    const { session } = stream
+    this.#unasked.add(stream)
+    const late = setTimeout(() => {
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    }, this.#limits.requestTimeoutMs).unref()
+    let counted = false
+    stream.once('close', () => {
+      clearTimeout(late)
+      this.#unasked.delete(stream)
+      if (counted && session !== undefined) this.#count(session, -1)
+    })
+    return () => {
+      clearTimeout(late)
+      if (!this.#unasked.delete(stream) || session === undefined) return
+      counted = true
+      this.#count(session, 1)
+    }
+  }
+
+  #count(session: Http2Session, change: number): void {
+    const count = (this.#asked.get(session) ?? 0) + change
+    if (count > 0) this.#asked.set(session, count)
+    else this.#asked.delete(session)
   }
 }
 

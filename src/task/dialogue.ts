@@ -17,6 +17,11 @@ export const sessionsMax: number = 4
 /** Pause before the second question without a kept piece between them, in milliseconds; doubles with each further one. */
 export const questionPauseMs: number = 500
 
+/** A first answer with fewer parents than this is followed by one question for more. */
+export const parentsEnough: number = 4
+/** When that question is asked, in milliseconds after the answer: those who start together have registered by then. */
+export const moreParentsMs: number = 400
+
 /** Bounds of a dialogue. */
 export interface DialogueLimits {
   readonly answerTimeoutMs: number
@@ -29,6 +34,8 @@ export interface DialogueEvents {
   onParents(parents: readonly Parent[]): void
   /** The scheduler orders to go to the origin. True: that is done. */
   onSource(): boolean
+  /** Whether more parents would make the download faster now. */
+  wantsMore(): boolean
   /** Anything else changed: an answer, a silence, an end. */
   onChange(): void
 }
@@ -58,7 +65,10 @@ export class Dialogue {
   #sessions = 0
   #questions = 0
   #ordered = false
+  #askedMore = false
+  #told = false
   #cancelTimer: () => void = () => undefined
+  #cancelMore: () => void = () => undefined
 
   constructor(
     ports: { readonly announcer: Announcer; readonly clock: Clock },
@@ -90,9 +100,19 @@ export class Dialogue {
     return this.#ordered
   }
 
+  /** Whether there was somebody to tell the end to: false when the last session was lost. */
+  get told(): boolean {
+    return this.#told
+  }
+
   /** With what the last session was lost; undefined when it was not. */
   get error(): unknown {
     return this.#state.is === 'over' ? this.#state.error : undefined
+  }
+
+  /** A rule of the cluster forbids this download. */
+  get forbidden(): boolean {
+    return PeerError.is(this.error, 'SCHEDULER_REFUSED') && this.error.details.forbidden === true
   }
 
   /** closed → waiting: registers. */
@@ -115,6 +135,14 @@ export class Dialogue {
     }
     if (pauseMs === 0) send()
     else this.#rest(pauseMs, send)
+    return true
+  }
+
+  /** idle → waiting: asks who else there is than `useless`. The question is not counted. False when it cannot be asked now. */
+  askMore(useless: readonly Parent[], reason: string): boolean {
+    if (this.#state.is !== 'idle') return false
+    this.#session?.reschedule(useless, reason)
+    this.#await()
     return true
   }
 
@@ -146,7 +174,9 @@ export class Dialogue {
   /** Tells the end and waits for the scheduler to have it, within the session's bound. */
   async finish(end: SessionEnd): Promise<void> {
     this.#cancelTimer()
+    this.#cancelMore()
     const session = this.#session
+    this.#told = session !== undefined && this.#state.is !== 'over'
     this.#session = undefined
     this.#state = { is: 'over', error: undefined }
     await session?.finish(end)
@@ -173,6 +203,7 @@ export class Dialogue {
     if (answer.is === 'parents') {
       session.started()
       this.#events.onParents(answer.parents)
+      if (answer.parents.length > 0) this.#planMore(answer.parents.length)
     } else if (answer.is === 'source' && this.#events.onSource()) {
       this.#ordered = true
       session.sourceStarted()
@@ -181,9 +212,23 @@ export class Dialogue {
     this.#events.onChange()
   }
 
+  /**
+   * Once in a run. Naming nobody blocks nobody: a scheduler answers with those that it would name now, mostly the same and some more. It is no call for help, and is
+   * not counted as one.
+   */
+  #planMore(count: number): void {
+    if (this.#askedMore) return
+    this.#askedMore = true
+    if (count >= parentsEnough) return
+    this.#cancelMore = this.#clock.after(moreParentsMs, () => {
+      if (this.#events.wantsMore()) this.askMore([], 'More parents are welcome')
+    })
+  }
+
   #lose(session: Session, error: unknown): void {
     if (this.#session !== session) return
     this.#cancelTimer()
+    this.#cancelMore()
     this.#state = { is: 'over', error }
     this.#events.onChange()
   }

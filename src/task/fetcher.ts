@@ -35,6 +35,8 @@ export type Outcome =
       readonly parent: string
       readonly digest: string
       readonly costMs: number
+      /** Over which it came, where that is known. */
+      readonly transport?: string
     }
   | {
       readonly is: 'failed'
@@ -51,6 +53,8 @@ export type Outcome =
 export interface FetcherEvents {
   /** Whether somebody else than this parent could be asked for the piece. */
   hasOther(number: number, parent: string): boolean
+  /** Whether the origin may be opened when nobody else can be asked. */
+  hasResort(): boolean
   /** Bytes came for some piece. */
   onBytes(): void
   /** A job ended, one way or another. */
@@ -146,9 +150,9 @@ export class Fetcher {
     const { piece, parent } = job.plan
     let outcome: Outcome
     try {
-      const { digest, costMs } = await this.#keep(job, from)
+      const kept = await this.#keep(job, from)
       this.#patienceMs.delete(piece.number)
-      outcome = { is: 'kept', piece, parent, digest, costMs }
+      outcome = { is: 'kept', piece, parent, ...kept }
     } catch (error) {
       outcome = outcomeOf(job, error)
     }
@@ -160,7 +164,7 @@ export class Fetcher {
   async #keep(
     job: Job,
     from: ParentAddress | undefined,
-  ): Promise<{ readonly digest: string; readonly costMs: number }> {
+  ): Promise<{ readonly digest: string; readonly costMs: number; readonly transport?: string }> {
     const { sink, clock } = this.#world
     const { piece, parent } = job.plan
     const { signal } = job.scope
@@ -171,7 +175,7 @@ export class Fetcher {
     job.patience = patience
     const slot = new WatchedSlot(inner, patience, () => this.#events.onBytes())
     try {
-      const { digest: promised } = await this.#read(job, from, slot)
+      const { digest: promised, transport } = await this.#read(job, from, slot)
       patience.stop()
       this.#usual.onKept(patience.longestMs)
       if (slot.filled !== piece.length) throw shortPiece(parent, piece, slot.filled)
@@ -179,7 +183,8 @@ export class Fetcher {
       if (promised !== '' && promised !== digest) throw this.#mismatch(job, promised, digest)
       signal.throwIfAborted()
       await sink.commit(inner, { digest, parentId: parent })
-      return { digest, costMs: clock.now() - startedAt }
+      const costMs = clock.now() - startedAt
+      return { digest, costMs, ...(transport === undefined ? {} : { transport }) }
     } catch (error) {
       throw slot.failure === undefined ? error : slot.failure.error
     } finally {
@@ -220,10 +225,18 @@ export class Fetcher {
   /** The stall rule. */
   #onQuiet(job: Job): void {
     const { piece, parent } = job.plan
-    if (job.stopped !== undefined || !this.#events.hasOther(piece.number, parent)) return
+    if (job.stopped !== undefined) return
+    if (!this.#events.hasOther(piece.number, parent)) return this.#onTrickle(job)
     const ms = job.quietMs
     this.#patienceMs.set(piece.number, Math.min(ms * 2, this.#limits.pieceTimeoutMs))
     stop(job, { is: 'slow', error: this.#silence(job, ms) })
+  }
+
+  /** A byte now and then must not keep a piece for ever: it counts as the silence that it is for the reader, where there is a last resort. */
+  #onTrickle(job: Job): void {
+    if (job.plan.parent === originId || job.patience?.trickles !== true) return
+    if (!this.#events.hasResort()) return
+    stop(job, { is: 'silent', error: this.#silence(job, this.#limits.pieceTimeoutMs) })
   }
 
   #silence(job: Job, ms: number): PeerError {

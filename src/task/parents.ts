@@ -67,6 +67,13 @@ export class Parents {
       .map((entry) => entry.parent)
   }
 
+  /** Those who are dropped or banned. */
+  unusable(): Parent[] {
+    return [...this.#entries.values()]
+      .filter((entry) => !entry.standing.usable)
+      .map((entry) => entry.parent)
+  }
+
   /** Ids of those who pause now and are expected to deliver after that. */
   resting(): string[] {
     const ids: string[] = []

@@ -52,9 +52,14 @@ export class Patience implements Disposable {
   /** Whether it is time to ask somebody else. */
   get quiet(): boolean {
     if (this.#stopped || this.#held > 0) return false
-    const now = this.#clock.now()
-    if (now - this.#lastByteAt >= this.#limits.quietMs) return true
-    return now - this.#startedAt >= this.#limits.slowMs && this.#events.behind()
+    return this.#clock.now() - this.#lastByteAt >= this.#limits.quietMs || this.trickles
+  }
+
+  /** Whether it has taken so long, and is so far behind, that bytes which come now and then do not count. */
+  get trickles(): boolean {
+    if (this.#stopped || this.#held > 0) return false
+    const tookMs = this.#clock.now() - this.#startedAt
+    return tookMs >= this.#limits.slowMs && this.#events.behind()
   }
 
   /** The longest silence that was broken by a byte. */
@@ -178,6 +183,18 @@ export class WatchedSlot implements Slot {
     this.#patience.hold()
     try {
       await this.#slot.drained()
+    } catch (error) {
+      this.#failure ??= { error }
+      throw error
+    } finally {
+      this.#patience.release()
+    }
+  }
+
+  async rewind(): Promise<void> {
+    this.#patience.hold()
+    try {
+      await this.#slot.rewind()
     } catch (error) {
       this.#failure ??= { error }
       throw error

@@ -225,6 +225,16 @@ export class Planner {
     this.#parents.delete(parent)
   }
 
+  /** The parent has nothing of what it told. Its jobs are to be stopped; what it tells from now on counts. */
+  onParentEmptied(parent: string): void {
+    const member = this.#parents.get(parent)
+    if (member === undefined) return
+    const { allowed } = member
+    this.onParentGone(parent)
+    this.onParents([parent])
+    if (!allowed) this.onParentPaused(parent)
+  }
+
   /** How the origin may be used from now on. Its pieces in flight go on. */
   onOrigin(mode: OriginMode): void {
     this.#origin.mode = mode

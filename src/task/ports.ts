@@ -25,6 +25,8 @@ export interface TaskSpec {
   readonly priority: number
   /** Time to live of a persistent kind, in milliseconds. */
   readonly ttlMs?: number
+  /** Copies of a persistent kind that its importer asked for, when that is known. */
+  readonly replicas?: number
 }
 
 /** A peer that may have pieces: one entry of a scheduler's answer. */
@@ -72,7 +74,8 @@ export interface Feed {
   /**
    * Calls `onHave` for each wanted piece that the parent has or gets. Resolves when the parent ends the answer: it has no more to tell about these numbers.
    *
-   * @throws PeerError PARENT_UNREACHABLE, PARENT_REFUSED, PARENT_PROTOCOL, ORIGIN_CHANGED (the parent holds another version than `validator`)
+   * @throws PeerError PARENT_UNREACHABLE, PARENT_REFUSED, PARENT_PROTOCOL, TASK_NOT_FOUND (the parent keeps nothing of it, or dropped it: what it told is void),
+   * ORIGIN_CHANGED (the parent holds another version than `validator`)
    */
   watch(
     parent: Parent,
@@ -104,6 +107,13 @@ export interface Slot {
   fill(count: number): void
   /** Resolves when `space()` has memory again, rejects when the bytes cannot be kept. */
   drained(): Promise<void>
+  /**
+   * Forgets what was filled, so that the piece can be read anew from its beginning, say over another transport. Waits for bytes that are still on their way to
+   * where they are kept. Nobody may fill meanwhile.
+   *
+   * @throws PeerError NO_SPACE, STORE_FAILED; RangeError when the piece is complete
+   */
+  rewind(): Promise<void>
   /**
    * All bytes are filled and lie where they are kept. Resolves with their piece digest, `crc32:<decimal>`. The piece is not kept yet: `commit` does that.
    *
@@ -142,6 +152,8 @@ export interface PieceRequest {
 export interface Received {
   /** Its digest in string form; empty when the parent has none. */
   readonly digest: string
+  /** Over which transport it came, where there are several. */
+  readonly transport?: string
 }
 
 /** Reads pieces from parents. One or more transports behind it. */
@@ -200,6 +212,8 @@ export interface Registration {
   readonly backToSource: 'allow' | 'never'
   /** Everything is here already: only make it known. */
   readonly metadataOnly: boolean
+  /** This copy of a persistent kind is one of those that are kept until the time to live is over. @defaultValue false */
+  readonly persistent?: boolean
   /** How many pieces are fetched at once. */
   readonly concurrency: number
 }
@@ -269,7 +283,13 @@ export interface Shelf {
    * @throws PeerError TASK_NOT_FOUND (no such task or piece), STORE_CORRUPT, STORE_FAILED, FILE_CHANGED, CLOSED
    */
   open(
-    request: { readonly taskId: string; readonly kind: TaskKind; readonly number: number },
+    request: {
+      readonly taskId: string
+      readonly kind: TaskKind
+      readonly number: number
+      /** The reader reads later and by itself, and checks the digest: comparing the bytes now would prove nothing. @defaultValue `false` */
+      readonly unchecked?: boolean
+    },
     signal: AbortSignal,
   ): Promise<OpenPiece>
 }
@@ -286,6 +306,8 @@ export interface OpenPiece {
   readonly createdAt: number
   /** The bytes when they lie in memory: no copy, read only. Undefined when they lie on disk. */
   readonly memory: Uint8Array | undefined
+  /** The memory of the whole task, of which `memory` is a part; undefined when it is not known. */
+  readonly content?: Uint8Array | undefined
   /** Reads from `position` (within the piece) until `into` is full or the piece ends; the count. @throws PeerError STORE_FAILED */
   read(into: Uint8Array, position: number): Promise<number>
   /** Lets go. Safe to call twice. */

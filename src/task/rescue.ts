@@ -5,6 +5,12 @@ import type { OriginGate } from './origin-gate.ts'
 import type { Parents } from './parents.ts'
 import type { Planner } from './planner.ts'
 
+/**
+ * Without progress for this long the scheduler is asked whether the parents can still deliver, in milliseconds. Doubles with each such question of a run: pieces that
+ * come slowly must not use up the answers that a scheduler gives.
+ */
+export const doubtMs: number = 10_000
+
 /** What a rescue looks at. */
 export interface RescueWorld {
   readonly task: string
@@ -13,6 +19,8 @@ export interface RescueWorld {
   readonly feeds: Feeds
   readonly gate: OriginGate
   readonly dialogue: Dialogue
+  /** Whether the scheduler can be asked for more parents without harm. */
+  readonly doubts: boolean
   /** Hope in a parent that only promises ends after this long without any progress. */
   readonly quietTimeoutMs: number
   /**
@@ -46,6 +54,8 @@ export class Rescue {
   #stuckAt: number | undefined
   /** Earlier time without hope since the last progress. */
   #spentMs = 0
+  /** Questions that were asked although there was hope. */
+  #doubts = 0
 
   constructor(world: RescueWorld, now: number) {
     this.#world = world
@@ -65,10 +75,12 @@ export class Rescue {
     const { unreachable, fetching } = planner.counts
     if (unreachable === 0 || this.#hope(now)) {
       this.#leaveStuck(now)
+      this.#doubt(now)
       return { is: 'fine' }
     }
     this.#stuckAt ??= now
     if (fetching === 0) {
+      if (dialogue.forbidden) return { is: 'lost', error: dialogue.error }
       if (gate.error !== undefined) return { is: 'lost', error: gate.error }
       if (!gate.available && now >= this.#deadline()) {
         return { is: 'lost', error: this.#noParents(now - this.#progressAt) }
@@ -92,8 +104,9 @@ export class Rescue {
     const times = [parents.thawAt(), gate.thawAt]
     const { unreachable, fetching } = planner.counts
     if (unreachable > 0 && fetching === 0) {
-      if (this.#stuckAt === undefined) times.push(this.#progressAt + this.#hopeMs())
-      else if (!gate.available) times.push(this.#deadline())
+      if (this.#stuckAt === undefined) {
+        times.push(this.#progressAt + this.#hopeMs(), this.#doubtAt)
+      } else if (!gate.available) times.push(this.#deadline())
     }
     // What lies behind was acted upon in `look`, or something else gives hope.
     const ahead = times.filter((time) => time !== undefined && time > now) as number[]
@@ -108,8 +121,27 @@ export class Rescue {
     return !quiet && parents.usable().some((parent) => feeds.mayTell(parent.id))
   }
 
+  /**
+   * Parents that only promise may wait for each other, because the one that fed them is gone. They cannot know; the scheduler can, and has somebody else or sends
+   * one of them to the origin. The question names only those who are given up: to the others more may come, and who reads a slow origin is not blamed for it.
+   */
+  #doubt(now: number): void {
+    const { planner, gate, dialogue, parents, feeds, doubts } = this.#world
+    const { unreachable, fetching } = planner.counts
+    if (!doubts || unreachable === 0 || fetching > 0 || gate.hopeful || now < this.#doubtAt) return
+    if (!parents.usable().some(({ id }) => feeds.state(id) === 'open')) return
+    if (dialogue.askMore(parents.unusable(), 'Nothing comes from the parents')) this.#doubts++
+  }
+
+  get #doubtAt(): number {
+    return this.#progressAt + doubtMs * 2 ** this.#doubts
+  }
+
   #hopeMs(): number {
-    const { dialogue, gate, quietTimeoutMs, loneHopeMs } = this.#world
+    const { dialogue, gate, quietTimeoutMs, parentsTimeoutMs, loneHopeMs } = this.#world
+    // No parent can get from the origin what is no longer there: those who have only a part of it wait for each other.
+    if (PeerError.is(gate.error, 'ORIGIN_CHANGED'))
+      return Math.min(quietTimeoutMs, parentsTimeoutMs)
     // Without the origin there is nowhere to go: a parent that is slow to begin is then better than none.
     const lone = dialogue.state === 'over' && gate.available
     return lone ? Math.min(quietTimeoutMs, loneHopeMs) : quietTimeoutMs

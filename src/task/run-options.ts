@@ -43,6 +43,8 @@ export interface RunOptions {
   readonly backToSource?: 'allow' | 'never'
   /** The scheduler ordered this download; it is told so when it is registered. @defaultValue false */
   readonly needBackToSource?: boolean
+  /** This copy of a persistent kind is kept until its time to live is over; the scheduler is told so. @defaultValue false */
+  readonly persistent?: boolean
   /** Whether the origin gives parts. If not it is read in one stream from its beginning. @defaultValue true */
   readonly originRanges?: boolean
   /** Version of the content at the origin: asked of the origin, and of parents that know versions. */
@@ -67,6 +69,7 @@ export const runDefaults: Required<Omit<RunOptions, 'validator'>> = Object.freez
   rescheduleMax: 4,
   backToSource: 'allow',
   needBackToSource: false,
+  persistent: false,
   originRanges: true,
 })
 
@@ -88,6 +91,7 @@ export function runSettings(options: RunOptions): RunSettings {
     rescheduleMax: number('rescheduleMax', 0, 1000),
     backToSource: options.backToSource ?? runDefaults.backToSource,
     needBackToSource: options.needBackToSource ?? runDefaults.needBackToSource,
+    persistent: options.persistent ?? runDefaults.persistent,
     originRanges: options.originRanges ?? runDefaults.originRanges,
     validator: options.validator,
   })

@@ -58,6 +58,7 @@ export function runParts(
   const parents = new Parents()
   const fetcher = new Fetcher({ spec, sink, reader, access, clock }, settings, {
     hasOther: (number, parent) => planner.hasOther(number, parent),
+    hasResort: () => gate.available,
     onBytes,
     onOutcome: (outcome) => events.onOutcome(outcome),
   })
@@ -89,6 +90,7 @@ export function runParts(
     {
       onParents: (named) => events.onParents(named),
       onSource: () => gate.open(),
+      wantsMore: () => welcomesMore(spec, planner),
       onChange,
     },
     signal,
@@ -105,11 +107,22 @@ export function runParts(
       loneHopeMs: loneHopeMsMin * (1 + ports.random()),
       parentsTimeoutMs,
       task: spec.id,
+      doubts: asksMore(spec),
       lastError,
     },
     clock.now(),
   )
   return { planner, parents, feeds, fetcher, gate, dialogue, rescue }
+}
+
+/** Whether pieces wait for a free place at a parent that has them. */
+function welcomesMore(spec: TaskSpec, planner: Planner): boolean {
+  return asksMore(spec) && planner.counts.waiting > planner.counts.unreachable
+}
+
+/** Go schedulers end the stream of the other kinds when they are asked for others and have none. */
+function asksMore({ kind }: TaskSpec): boolean {
+  return kind === 'standard'
 }
 
 /** The origin with what every read of it needs; undefined when it must not be touched, or there is none. */

@@ -88,6 +88,11 @@ export class Run {
     return this.#ended.promise
   }
 
+  /** Whether the scheduler could be told how it ended. */
+  get told(): boolean {
+    return this.#parts.dialogue.told
+  }
+
   /**
    * Takes part: all pieces of the range, or of the whole content, are wanted from now on. The first to join starts the run.
    *
@@ -210,7 +215,7 @@ export class Run {
     if (this.#phase.is !== 'active') return
     const { piece, parent } = outcome
     if (outcome.is === 'kept') {
-      this.#onKept(piece, parent, outcome.digest, outcome.costMs)
+      this.#onKept(piece, parent, outcome.digest, outcome.costMs, outcome.transport)
     } else if (outcome.is === 'dropped') {
       this.#parts.planner.onFailed(piece.number, false)
     } else {
@@ -229,7 +234,7 @@ export class Run {
   }
 
   /** A piece is kept: whoever waits for it is woken, and the scheduler told without waiting. */
-  #onKept(piece: Piece, parent: string, digest: string, costMs: number): void {
+  #onKept(piece: Piece, parent: string, digest: string, costMs: number, transport?: string): void {
     if (this.#phase.is !== 'active') return
     const { clock } = this.#ports
     const traffic = parent === originId ? 'source' : 'peer'
@@ -247,6 +252,7 @@ export class Run {
       parent: shownParent(parent),
       traffic,
       costMs,
+      ...(transport === undefined ? {} : { transport }),
     }))
     for (const seat of this.#seats) seat.onKept(piece, traffic)
     this.#changed()
@@ -272,6 +278,10 @@ export class Run {
     if (state?.is === 'paused') this.#parts.planner.onParentPaused(parent)
     if (state?.is === 'banned' || state?.is === 'dropped') {
       this.#dropParent(parent, state.code, number)
+    } else if (number === undefined && PeerError.is(error, 'TASK_NOT_FOUND')) {
+      // It dropped what it told of. A piece that it has later may be one of other content.
+      this.#parts.planner.onParentEmptied(parent)
+      this.#parts.fetcher.dropParent(parent)
     }
     this.#changed()
     return blame
@@ -288,7 +298,8 @@ export class Run {
     this.#parts.planner.onParentGone(parent)
     this.#parts.feeds.drop(parent)
     this.#parts.fetcher.dropParent(parent)
-    if (number !== undefined) this.#parts.dialogue.pieceFailed(number, parent)
+    // Whoever is given up before any piece of it failed is named with one that it should have told.
+    this.#parts.dialogue.pieceFailed(number ?? this.#parts.planner.missingNumbers()[0] ?? 0, parent)
     publish('dragonfly-peer:parent:dropped', () => ({ task: this.#spec.id, parent, code }))
   }
 
@@ -339,7 +350,7 @@ export class Run {
   }
 
   #registration(): Registration {
-    const { needBackToSource, concurrency } = this.#settings
+    const { needBackToSource, persistent, concurrency } = this.#settings
     const [only] = this.#seats
     return {
       peerId: this.#ports.newPeerId(),
@@ -349,6 +360,7 @@ export class Run {
       needBackToSource,
       backToSource: this.#parts.gate.available || this.#parts.gate.hopeful ? 'allow' : 'never',
       metadataOnly: false,
+      persistent,
       concurrency,
     }
   }

@@ -297,6 +297,31 @@ test('openChannel() finishes calls on a connection that the server retires, and 
   await until(() => sessions.open.size === 1, 'the old connection is gone')
 })
 
+test('Channel.onLost() tells of a connection that breaks or is retired, not of an idle one', async (t) => {
+  const on = await bench(t)
+  const sessions = await sessionsOf(t, () => on.port)
+  const address = `127.0.0.1:${sessions.port}`
+  const idle = connectTo(t, { address, idleTimeoutMs: 30 })
+  let told = 0
+  idle.onLost?.(() => told++)
+  await createClient(Scheduler, idle).deleteHost({})
+  await until(() => sessions.open.size === 0, 'idle connection closes')
+  assert.equal(told, 0)
+  const channel = connectTo(t, { address })
+  channel.onLost?.(() => told++)
+  const client = createClient(Scheduler, channel)
+  await client.deleteHost({})
+  for (const socket of sessions.open) socket.destroy()
+  await until(() => told === 1, 'the break is told')
+  await client.deleteHost({})
+  const closed = on.server.close()
+  await until(() => told === 2, 'the farewell is told')
+  await closed
+  channel.close()
+  await until(() => sessions.open.size === 0, 'everything is closed')
+  assert.equal(told, 2)
+})
+
 /** Calls until it succeeds; every failure must say `unavailable`. */
 async function untilResolved(call: () => Promise<unknown>): Promise<void> {
   const deadline = Date.now() + 2000

@@ -53,13 +53,45 @@ test('serveRpc() refuses calls over its bound and takes them again later', async
   assert.deepEqual(await rawCall(on.client, paths.deleteHost, unary).story, success)
 })
 
-test('serveRpc() drops connections over its bound', async (t) => {
+test('serveRpc() drops connections over its bound when all others ask for something', async (t) => {
   const on = await bench(t, { limits: { connectionsMax: 1 } })
-  assert.deepEqual(await rawCall(on.client, paths.deleteHost, unary).story, success)
+  const call = rawCall(on.client, paths.syncPieces, {
+    body: requests.syncPieces('gate'),
+    end: true,
+  })
+  await call.headers
   const second = net.connect(on.port, '127.0.0.1')
   second.on('error', () => undefined)
   await once(second, 'close')
+  on.services.open()
+  assert.deepEqual(await call.story, success)
+})
+
+test('serveRpc() lets the oldest connection that asks for nothing give way to a new one', async (t) => {
+  const on = await bench(t, { limits: { connectionsMax: 2 } })
   assert.deepEqual(await rawCall(on.client, paths.deleteHost, unary).story, success)
+  const body = requests.syncPieces('gate')
+  const busy = rawCall(connect(t, on.port), paths.syncPieces, { body, end: true })
+  await busy.headers
+  const newest = connect(t, on.port)
+  assert.deepEqual(await rawCall(newest, paths.deleteHost, unary).story, success)
+  await until(() => on.client.closed || on.client.destroyed, 'the first one is cut')
+  on.services.open()
+  assert.deepEqual(await busy.story, success)
+})
+
+test('serveRpc() cuts calls whose request does not come, and first when others want their place', async (t) => {
+  const on = await bench(t, { limits: { callsMax: 2, requestTimeoutMs: 300 } })
+  const body = requests.deleteHost('any')
+  const late = [1, 2].map((count) =>
+    rawCall(on.client, paths.deleteHost, { body: body.subarray(0, 4 + count) }),
+  )
+  // One at a time: the request of a call that waits must have come before the next wants its place.
+  for (const _ of [1, 2]) {
+    const other = rawCall(connect(t, on.port), paths.deleteHost, unary)
+    assert.deepEqual(await other.story, success)
+  }
+  for (const call of late) assert.match((await call.story).at(-1) ?? '', /^closed (11|0|8)$/)
 })
 
 test('serveRpc() survives headers that are too long', async (t) => {

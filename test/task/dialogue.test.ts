@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { PeerError } from '../../src/errors.ts'
-import { answersMax, Dialogue, sessionsMax } from '../../src/task/dialogue.ts'
+import {
+  answersMax,
+  Dialogue,
+  moreParentsMs,
+  parentsEnough,
+  sessionsMax,
+} from '../../src/task/dialogue.ts'
 import type { Answer, Parent, Registration } from '../../src/task/ports.ts'
 import { VirtualClock } from '../sim/clock.ts'
 import { spec } from '../sim/content.ts'
@@ -17,6 +23,7 @@ class Bench {
   readonly life: AbortController = new AbortController()
   readonly heard: string[] = []
   takesSource = true
+  wantsMore = false
 
   constructor(first: readonly (Answer | PeerError | undefined)[]) {
     this.announcer = new SimAnnouncer(first)
@@ -31,6 +38,7 @@ class Bench {
           this.heard.push('source')
           return this.takesSource
         },
+        wantsMore: () => this.wantsMore,
         onChange: () => this.heard.push(this.dialogue.state),
       },
       this.life.signal,
@@ -51,7 +59,50 @@ test('Dialogue.open() registers, and hears parents', async () => {
   assert.deepEqual(bench.heard, ['parents a', 'idle'])
   assert.deepEqual(bench.announcer.session.told, ['started'])
   assert.equal(bench.dialogue.busy, false)
+  await bench.clock.pass(moreParentsMs)
+  assert.deepEqual(bench.announcer.session.told, ['started'])
   assert.equal(bench.clock.pending, 0)
+})
+
+test('Dialogue asks for more once when the first answer names few and pieces wait, naming nobody', async () => {
+  const bench = new Bench([named])
+  bench.wantsMore = true
+  bench.dialogue.open()
+  await bench.clock.pass(moreParentsMs - 1)
+  assert.deepEqual(bench.announcer.session.told, ['started'])
+  await bench.clock.pass(1)
+  assert.deepEqual(bench.announcer.session.told, ['started', 'reschedule '])
+  bench.announcer.session.answer(named)
+  await bench.clock.pass(10_000)
+  assert.deepEqual(bench.announcer.session.told, ['started', 'reschedule ', 'started'])
+  // It was no call for help: all of those are left.
+  for (let count = 0; count < 4; count++) {
+    assert.equal(bench.ask(), true)
+    await bench.clock.pass(4000)
+    bench.announcer.session.answer(named)
+    await bench.clock.settle()
+  }
+  assert.equal(bench.ask(), false)
+})
+
+test('Dialogue does not ask for more when there are enough, when another question is open, and after the end', async () => {
+  const many = Array.from({ length: parentsEnough }, (_, at) => ({ ...one, id: `p${at}` }))
+  const enough = new Bench([{ is: 'parents', parents: many }])
+  const asking = new Bench([named])
+  const over = new Bench([named])
+  for (const bench of [enough, asking, over]) {
+    bench.wantsMore = true
+    bench.dialogue.open()
+    await bench.clock.settle()
+  }
+  assert.equal(asking.ask(), true)
+  await over.dialogue.finish({ is: 'done', source: false })
+  assert.equal(over.clock.pending, 0)
+  for (const bench of [enough, asking, over]) {
+    await bench.clock.pass(moreParentsMs * 2)
+    assert.ok(!bench.announcer.session.told.includes('reschedule '))
+  }
+  assert.equal(over.clock.pending, 0)
 })
 
 for (const takesSource of [true, false]) {

@@ -14,6 +14,7 @@ const limits = { concurrency: 4, patienceMs: 1500, pieceTimeoutMs: 60_000 }
 class Bench extends SimWorld {
   readonly outcomes: Outcome[] = []
   readonly others: Set<string> = new Set()
+  resort = false
   readonly fetcher: Fetcher
   bytes = 0
 
@@ -23,6 +24,7 @@ class Bench extends SimWorld {
     const { sink, parents, clock } = this
     this.fetcher = new Fetcher({ spec, sink, reader: parents, access, clock }, bounds, {
       hasOther: (number, parent) => this.others.has(`${number} ${parent}`),
+      hasResort: () => this.resort,
       onBytes: () => this.bytes++,
       onOutcome: (outcome) => this.outcomes.push(outcome),
     })
@@ -190,6 +192,25 @@ test('Fetcher leaves a trickle for somebody else, but later each time, and not w
   await bench.clock.until(() => bench.outcomes.length > 1)
   assert.deepEqual(bench.words.slice(1), ['kept 0'])
 })
+
+for (const resort of [true, false]) {
+  test(`Fetcher ends a trickle that nobody else can stand in for if the origin may be opened: ${resort}`, async () => {
+    const bench = new Bench({}, { ...limits, pieceTimeoutMs: 5000 })
+    bench.parents.add('a', bench.all)
+    bench.resort = resort
+    bench.parents.read = async (_from, { piece }, slot, signal) => {
+      for (let at = 0; at < piece.length; at++) {
+        await bench.clock.sleep(1400, signal)
+        slot.space()?.set(contentOf(piece.offset + at, 1))
+        slot.fill(1)
+      }
+      return { digest: '' }
+    }
+    bench.fetch(0, 'a')
+    await bench.clock.until(() => bench.outcomes.length > 0)
+    assert.deepEqual(bench.words, [resort ? 'failed 0 PARENT_TIMEOUT' : 'kept 0'])
+  })
+}
 
 test('Fetcher is more patient when pieces use to come late', async () => {
   const bench = new Bench()

@@ -112,6 +112,7 @@ test('WatchedSlot passes bytes through, tells of them, and keeps the failure of 
     filled: 2,
     space: () => memory,
     fill: () => undefined,
+    rewind: () => Promise.resolve(),
     drained: async () => {
       await gate.promise
       throw full
@@ -131,6 +132,22 @@ test('WatchedSlot passes bytes through, tells of them, and keeps the failure of 
   assert.equal(patience.quiet, false)
   gate.resolve()
   await assert.rejects(waiting, /disk/)
+  assert.equal(slot.failure?.error, full)
+  patience.stop()
+})
+
+test('WatchedSlot.rewind() is our own time, and its failure our own', async () => {
+  const clock = new VirtualClock()
+  const { patience } = watched(clock)
+  const full = new Error('disk')
+  const gate = deferred<void>()
+  const inner = { rewind: () => gate.promise } as Slot
+  const slot = new WatchedSlot(inner, patience, () => undefined)
+  const rewinding = slot.rewind()
+  await clock.pass(10_000)
+  assert.equal(patience.quiet, false)
+  gate.reject(full)
+  await assert.rejects(rewinding, /disk/)
   assert.equal(slot.failure?.error, full)
   patience.stop()
 })
