@@ -62,7 +62,11 @@ export interface ErrorDetails {
   /** No scheduler can be reached, and the work needs one. */
   SCHEDULER_UNAVAILABLE: { readonly addresses: readonly string[]; readonly reason: string }
   /** The scheduler refused the request. */
-  SCHEDULER_REFUSED: { readonly method: string; readonly reason: string }
+  SCHEDULER_REFUSED: {
+    readonly method: string
+    readonly reason: string
+    readonly forbidden?: boolean
+  }
   /** The content does not fit in one `Uint8Array`, or in the memory limit. */
   TOO_LARGE: { readonly length: number; readonly lengthMax: number; readonly instead: string }
   /** The disk, or the byte limit of the store, has no room for the content. */

@@ -26,6 +26,7 @@ export interface HookMessages {
     readonly parent: string
     readonly traffic: 'source' | 'peer'
     readonly costMs: number
+    readonly transport?: string
   }
   /** A piece could not be fetched from this parent; another one is asked. */
   'dragonfly-peer:piece:failed': {
@@ -52,6 +53,12 @@ export interface HookMessages {
     readonly parent: string
     readonly from: string
     readonly to: string
+    readonly reason: string
+  }
+  /** A transport can be used from now on, or cannot any more: its device came, went, or was never there. */
+  'dragonfly-peer:transport:changed': {
+    readonly transport: string
+    readonly usable: boolean
     readonly reason: string
   }
   /** A request went to an origin. The URL has no user info and no query values. */

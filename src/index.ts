@@ -18,16 +18,19 @@ export {
   type SeedOptions,
   type StoreOptions,
   type TaskInfo,
+  type TlsOptions,
   type Traffic,
   type Writable,
   type WriteOptions,
 } from './peer/options.ts'
 export { Peer } from './peer/peer.ts'
 export { Seeding } from './peer/seeding.ts'
+export type { PeerUsage } from './peer/usage.ts'
 export { file } from './source/file.ts'
 export type { HttpTls } from './source/connections.ts'
 export { type HttpOptions, http } from './source/http.ts'
-export type { Source, SourceRead, SourceRequest } from './source/source.ts'
+export type { Source, SourceEntry, SourceRead, SourceRequest } from './source/source.ts'
+export type { StoreUsage } from './storage/store.ts'
 export type { TaskKind } from './task/kind.ts'
 export type { Piece } from './task/piece.ts'
 export type {
@@ -42,6 +45,25 @@ export type {
   Shelf,
   Slot,
 } from './task/ports.ts'
+export type {
+  Lease,
+  LeasedPiece,
+  LeaseRequest,
+  QueuePairEndpoint,
+  RdmaControl,
+  RdmaOffer,
+  RdmaService,
+} from './transport/rdma/control.ts'
+export type { RdmaMachine } from './transport/rdma/machine.ts'
+export {
+  type Rdma,
+  type RdmaDevice,
+  type RdmaDevicePort,
+  type RdmaGid,
+  type RdmaOptions,
+  type RdmaProbe,
+  rdma,
+} from './transport/rdma/rdma.ts'
 export { type TcpOptions, tcp } from './transport/tcp/tcp.ts'
 export type { RateGate, Transport, TransportFactory, TransportHost } from './transport/transport.ts'
 export type { Clock } from './util/clock.ts'

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { PeerError } from '../errors.ts'
 import { isDigest } from './digest.ts'
 
@@ -53,7 +54,23 @@ export function normalizeTaskUrl(url: string, filteredQueryParams: readonly stri
   const kept = [...parsed.searchParams].filter(([name]) => !filtered.has(name))
   // Assigned even when nothing was filtered: this re-encodes the query, and '' takes a lone question mark away.
   parsed.search = new URLSearchParams(kept).toString()
-  return parsed.pathname === '/' ? withoutClosingSlashes(parsed.href) : parsed.href
+  return parsed.pathname === '/' ? withoutClosingSlashes(parsed.href) : withCarets(parsed, url)
+}
+
+/**
+ * The `href` with the carets of the path as they were given. Parsers differ there: the real client keeps a `^`, as Node 20 and 22 do; from Node 24 on it becomes
+ * `%5E`, as later versions of the standard want it, and cannot be told any more from a `%5E` that was given.
+ */
+function withCarets({ href, pathname, protocol }: URL, url: string): string {
+  if (!url.includes('^') || !pathname.includes('%5E')) return href
+  // Needs no encoding, so the parser leaves it in the carets' places. Only the path of this second parse is used.
+  const marker = randomUUID()
+  const path = parse(url.replaceAll('^', marker)).pathname.replaceAll(marker, '^')
+  const at = href.indexOf(
+    pathname,
+    protocol.length + (href.startsWith('//', protocol.length) ? 2 : 0),
+  )
+  return href.slice(0, at) + path + href.slice(at + pathname.length)
 }
 
 // Not URL.canParse(): on Node 20 and 22 it turns down hosts with letters like ü once the compiler has optimised its caller. And the error of

@@ -12,6 +12,7 @@ import { file } from '../source/file.ts'
 import { http } from '../source/http.ts'
 import { Sources } from '../source/sources.ts'
 import type { Store } from '../storage/store.ts'
+import type { RdmaControl } from '../transport/rdma/control.ts'
 import { Routes } from '../transport/routes.ts'
 import { tcp } from '../transport/tcp/tcp.ts'
 import type { Transport } from '../transport/transport.ts'
@@ -21,18 +22,22 @@ import { Scope } from '../util/scope.ts'
 import { Announcements } from './announcements.ts'
 import { Closing } from './closing.ts'
 import { HostChannels } from './host-channels.ts'
-import { bandwidthDefault, hostFigures } from './host-figures.ts'
+import { HostGauge } from './host-figures.ts'
 import { MeteredGate } from './limited.ts'
 import { type Addresses, addressesOf, addressOf } from './listening.ts'
+import { openLocalSocket } from './local/socket.ts'
 import { openStores } from './open-store.ts'
 import { ParentFeed } from './parent-feed.ts'
-import { closeServer, portOf } from './rpc-server.ts'
+import { GrpcRdmaControl } from './rdma-control.ts'
+import { closeServer, portOf, serverTls } from './rpc-server.ts'
 import { openScheduling } from './scheduling.ts'
 import type { Settings } from './settings.ts'
 import { Shelves } from './shelves.ts'
 import { Tasks } from './tasks.ts'
+import { TransportMemory } from './transport-memory.ts'
 import { Trigger } from './trigger.ts'
 import { type UploadServiceParts, uploadRoutes } from './upload-service.ts'
+import type { PeerUsage } from './usage.ts'
 import type { HostIdentity, Signals, World } from './world.ts'
 
 /** Milliseconds that the schedulers have for taking the leave of this host. */
@@ -46,7 +51,10 @@ export interface Assembly {
   readonly address: string
   /** By which others join. */
   readonly schedulerAddress: string
+  /** Memory into which a transport reads without a copy; undefined when none has such memory now. */
+  allocate(byteLength: number): Promise<ArrayBuffer | undefined>
   explain(): Record<string, unknown>
+  usage(): PeerUsage
   /** Frees everything, the latest first. Uploads may go on for this long. */
   close(timeoutMs: number): Promise<void>
 }
@@ -70,37 +78,50 @@ async function build(
 ): Promise<Assembly> {
   const clock = systemClock
   const addresses = addressesOf(settings)
-  const { store, memory, dir } = await openStores(settings, clock)
+  const transportMemory = new TransportMemory()
+  const { store, memory, dir } = await openStores(settings, clock, transportMemory)
   const stores = store === memory ? [memory] : [memory, store]
   for (const each of stores) closing.add(() => each.close())
   const sources = new Sources([http(), file()], settings.sources)
   closing.add(() => sources.close())
-  const channels = new HostChannels()
+  const channels = new HostChannels(settings.tls?.credentials.channel)
   closing.add(async () => channels.close())
 
   const upload = await serveUploads(settings, addresses, closing)
   const uploadGate = gate(settings.limits.uploadBytesPerSecond)
-  const transports = makeTransports(settings, addresses, stores, uploadGate)
+  const rdma = new GrpcRdmaControl(channels)
+  const transports = makeTransports(settings, addresses, { stores, uploadRate: uploadGate, rdma })
+  transportMemory.use(transports)
   for (const each of transports) closing.add((timeoutMs) => each.close(timeoutMs))
   const host = await identify(settings, addresses, upload.port, transports)
   const address = addressOf(host.ip, host.port)
   channels.register(address, localChannel(upload.routes))
 
   const scheduling = await openScheduling(settings, { ...addresses, channels, clock, closing })
-  const figures = (): HostFigures => hostFigures(host, settings, dir ?? '.')
+  const downloadGate = gate(settings.limits.downloadBytesPerSecond)
+  const gauge = new HostGauge({
+    host,
+    settings,
+    storeDir: dir ?? '.',
+    clock,
+    sentBytes: () => uploadGate.bytes,
+    receivedBytes: () => downloadGate.bytes,
+  })
+  const figures = (): HostFigures => gauge.figures()
   const scheduler = new SchedulerClient({
     addresses: scheduling.addresses,
     open: scheduling.open,
     host: figures,
-    onFound: () => announcements.all(),
+    onFound: (found) => announcements.found(found),
+    onRing: () => announcements.all(),
+    onLost: () => scheduling.lost(),
     clock,
   })
   closing.add(async () => scheduler.close())
   const newPeerId = (): string => peerId({ ...host, seedPeer: settings.seedPeer })
-  const announcements = new Announcements({ scheduler, stores, newPeerId, lifetime })
+  const announcements = new Announcements({ scheduler, stores, newPeerId, clock, lifetime })
   closing.add(() => announcements.settled())
 
-  const downloadGate = gate(settings.limits.downloadBytesPerSecond)
   const world: World = {
     settings,
     clock,
@@ -132,18 +153,32 @@ async function build(
     hostNews: {
       clock,
       sentBytes: () => uploadGate.bytes,
-      sendBytesPerSecondMax: settings.limits.uploadBytesPerSecond ?? bandwidthDefault / 8,
+      sendBytesPerSecondMax: gauge.maxTx / 8,
     },
+    rdma: transports.find((each) => each.rdma !== undefined)?.rdma,
   })
   closing.add(async () => {
     serving.abort(new PeerError('CLOSED', 'The peer is closing', { what: 'peer' }))
     await leave(scheduler)
   })
+  const local =
+    settings.socketPath === undefined
+      ? undefined
+      : await openLocalSocket({
+          world,
+          tasks,
+          signals: { lifetime, closing: ending },
+          path: settings.socketPath,
+          storeDir: dir,
+        })
+  if (local !== undefined) closing.add((timeoutMs) => local.close(timeoutMs))
   await scheduling.find(scheduler, figures, lifetime)
   await join(scheduler, lifetime)
+  local?.begin()
   return {
     world,
     tasks,
+    allocate: (byteLength) => transportMemory.allocate(byteLength, true),
     address,
     schedulerAddress: scheduling.address,
     explain: () => ({
@@ -153,6 +188,11 @@ async function build(
       transports: transports.map((each) => ({ name: each.name, state: each.explain() })),
       scheduler: scheduler.explain(),
       scheduling: scheduling.explain(),
+      ...(local === undefined ? {} : { socket: local.explain() }),
+    }),
+    usage: () => ({
+      ...(store === memory ? {} : { disk: store.usage() }),
+      memory: memory.usage(),
     }),
     close: (timeoutMs) => closing.run(timeoutMs),
   }
@@ -177,7 +217,12 @@ async function serveUploads(
     router.service(HealthService, health.service)
     uploadRoutes(() => begun)(router)
   }
-  const server = await serveRpc({ host: listenIp, port: settings.listen.port, routes })
+  const server = await serveRpc({
+    host: listenIp,
+    port: settings.listen.port,
+    routes,
+    ...serverTls(settings),
+  })
   closing.add((timeoutMs) => closeServer(server, timeoutMs))
   return {
     port: portOf(server),
@@ -191,9 +236,16 @@ async function serveUploads(
 
 function makeTransports(
   settings: Settings,
-  { listenIp }: Addresses,
-  stores: readonly Store[],
-  uploadRate: MeteredGate,
+  { listenIp, hostIp }: Addresses,
+  {
+    stores,
+    uploadRate,
+    rdma,
+  }: {
+    readonly stores: readonly Store[]
+    readonly uploadRate: MeteredGate
+    readonly rdma: RdmaControl
+  },
 ): Transport[] {
   const factories = settings.transports.length === 0 ? [tcp()] : settings.transports
   return factories.map((make) =>
@@ -203,6 +255,8 @@ function makeTransports(
       uploadRate,
       uploadSlots: settings.limits.uploadSlots,
       clock: systemClock,
+      hostIp,
+      rdma,
     }),
   )
 }

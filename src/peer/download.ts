@@ -1,21 +1,20 @@
 import { constants } from 'node:buffer'
-import { access } from 'node:fs/promises'
 import { ReadableStream } from 'node:stream/web'
 import { PeerError } from '../errors.ts'
-
 import { output } from '../task/output.ts'
-import { numbersIn, type Range } from '../task/piece.ts'
-
+import { numbersIn } from '../task/piece.ts'
 import { deferred } from '../util/deferred.ts'
 import { flag, refuseUnknown, text } from '../util/settings.ts'
 import { Scope } from '../util/scope.ts'
 import type { DownloadSettings } from './download-settings.ts'
 import type { ClosingGrace } from './closing-grace.ts'
 import { allLocal, report, shown } from './download-progress.ts'
+import { healed, Healing } from './healing.ts'
 import type { TaskInfo } from './options.ts'
-import { outputRange } from './output-range.ts'
+import { outputRange, refuseExisting, wholeOr } from './output-range.ts'
+import { allocate, fits } from './target-memory.ts'
 import type { Opened, Place, Tasks } from './tasks.ts'
-import { checkDigest } from './whole-digest.ts'
+import { checkDigest, forgetRotten } from './whole-digest.ts'
 
 /** How a download is put into a file. */
 export interface ToFileOptions {
@@ -87,18 +86,21 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     signal.throwIfAborted()
     this.#renew()
     if (!overwrite) await refuseExisting(path)
-    const info = await this.#finish({ is: 'store' })
-    const opened = await this.#open({ is: 'store' })
-    const { task } = opened
-    const release = task.hold()
-    try {
-      const { range } = this.#settings
-      if (range === undefined) await task.output(path, { overwrite, writable, signal })
-      else await outputRange(path, overwrite, this.#chunks(opened), signal)
-    } finally {
-      release()
+    const put = async (): Promise<TaskInfo> => {
+      const info = await this.#finish({ is: 'store' })
+      const opened = await this.#open({ is: 'store' })
+      const { task } = opened
+      const release = task.hold()
+      try {
+        const { range } = this.#settings
+        if (range === undefined) await task.output(path, { overwrite, writable, signal })
+        else await outputRange({ path, overwrite, signal }, this.#chunks(opened), opened.store)
+      } finally {
+        release()
+      }
+      return info
     }
-    return info
+    return await healed(put, () => this.#forget())
   }
 
   /**
@@ -110,7 +112,9 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
    */
   async bytes(options: { readonly shared?: boolean } = {}): Promise<Uint8Array> {
     refuseUnknown('options', options, ['shared'])
-    return this.#host.track(this.#bytes(flag('options.shared', options.shared ?? false)))
+    const shared = flag('options.shared', options.shared ?? false)
+    const bytes = (): Promise<Uint8Array> => this.#bytes(shared)
+    return this.#host.track(healed(bytes, () => this.#forget()))
   }
 
   async #bytes(shared: boolean): Promise<Uint8Array> {
@@ -185,12 +189,26 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
 
   async *#iterate(): AsyncGenerator<Uint8Array, void, undefined> {
     this.#renew()
-    const opened = await this.#open({ is: 'store' })
-    const release = opened.task.hold()
+    let opened = await this.#open({ is: 'store' })
+    let release = opened.task.hold()
+    const healing = new Healing()
     let whole = false
     try {
-      yield* this.#chunks(opened)
-      whole = true
+      for (let at = 0; !whole; ) {
+        try {
+          for await (const chunk of this.#chunks(opened, at)) {
+            at += chunk.byteLength
+            yield chunk
+          }
+          whole = true
+        } catch (error) {
+          if (!healing.helps(error)) throw error
+          release()
+          this.#forget()
+          opened = await this.#open({ is: 'store' })
+          release = opened.task.hold()
+        }
+      }
       await this.#finish({ is: 'store' })
     } finally {
       release()
@@ -228,8 +246,14 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     await this.close()
   }
 
-  #chunks({ spec, task, store, share }: Opened): AsyncGenerator<Uint8Array, void, undefined> {
+  /** The content, or the wanted range of it. @param skip - bytes of that which are not wanted any more */
+  #chunks(
+    { spec, task, store, share }: Opened,
+    skip = 0,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     const { range } = this.#settings
+    const { start, length } = wholeOr(range, task.geometry.contentLength)
+    const rest = skip === 0 ? range : { start: start + skip, length: length - skip }
     return output(
       {
         shelf: store,
@@ -237,7 +261,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
         kind: spec.kind,
         cut: task.geometry,
         ...(share === undefined ? {} : { share }),
-        ...(range === undefined ? {} : { range }),
+        ...(rest === undefined ? {} : { range: rest }),
       },
       this.#scope.signal,
     )
@@ -258,6 +282,10 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     const { task, store } = this.#kept
     const numbers = numbersIn(task.geometry, this.#settings.range)
     if (store.get(task.record.id) === task && numbers.every((number) => task.has(number))) return
+    this.#forget()
+  }
+
+  #forget(): void {
     this.#kept = undefined
     this.#opened = undefined
     this.#done = undefined
@@ -319,7 +347,8 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
 
   #finish(place: Place): Promise<TaskInfo> {
     if (this.#done === undefined) {
-      this.#done = this.#complete(place)
+      const complete = (): Promise<TaskInfo> => this.#complete(place)
+      this.#done = healed(complete, () => (this.#opened = undefined))
       // Whoever waits for it sees the failure; nobody may be waiting for `done` itself.
       this.#done.catch(() => undefined)
       void this.#host.track(this.#done)
@@ -339,6 +368,8 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
         spec.digest === undefined ? undefined : checkDigest(opened, spec.digest, signal)
       // Both are waited for: a digest that fails first must not leave the other one unobserved.
       await Promise.all([share?.done, hashed])
+    } catch (error) {
+      throw await forgetRotten(this.#tasks, opened, error, signal)
     } finally {
       share?.leave(signal.reason)
       release()
@@ -365,30 +396,4 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
 
 function stoodStill(): PeerError<'CLOSED'> {
   return new PeerError('CLOSED', 'The peer closed while the reader stood still', { what: 'peer' })
-}
-
-function wholeOr(range: Range | undefined, contentLength: number): Range {
-  if (range === undefined) return { start: 0, length: contentLength }
-  return { start: range.start, length: Math.min(range.length, contentLength - range.start) }
-}
-
-/** Whether kept memory is what the caller asked for. */
-function fits(memory: Uint8Array, shared: boolean, into: Uint8Array | undefined): boolean {
-  if (into !== undefined)
-    return memory.buffer === into.buffer && memory.byteOffset === into.byteOffset
-  return !shared || memory.buffer instanceof SharedArrayBuffer
-}
-
-function allocate(length: number, shared: boolean): Uint8Array {
-  return new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length))
-}
-
-/** Fails early; the output itself is made so that it never replaces a file unasked. */
-async function refuseExisting(path: string): Promise<void> {
-  const exists = await access(path).then(
-    () => true,
-    () => false,
-  )
-  if (!exists) return
-  throw new PeerError('OUTPUT_EXISTS', 'A file stands at the output path', { path })
 }

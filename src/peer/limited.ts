@@ -43,6 +43,11 @@ export class MeteredGate implements RateGate {
   }
 
   /** See `RateGate`. */
+  get limited(): boolean {
+    return this.#gate.limited !== false
+  }
+
+  /** See `RateGate`. */
   async take(byteCount: number, signal: AbortSignal): Promise<void> {
     await this.#gate.take(byteCount, signal)
     this.#bytes += byteCount

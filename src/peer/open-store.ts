@@ -7,6 +7,7 @@ import { MemoryStore } from '../storage/memory-store.ts'
 import type { Store } from '../storage/store.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Settings, StoreSetting } from './settings.ts'
+import type { TransportMemory } from './transport-memory.ts'
 
 /** Folders of one user's cache that are tried: as many processes can run without naming a folder. */
 export const cacheFoldersMax: number = 64
@@ -25,8 +26,16 @@ export interface Stores {
  *
  * @throws PeerError STORE_LOCKED, STORE_VERSION, STORE_FAILED, PERMISSION_DENIED
  */
-export async function openStores(settings: Settings, clock: Clock): Promise<Stores> {
-  const memory = new MemoryStore({ bytesMax: settings.limits.memoryBytesMax, clock })
+export async function openStores(
+  settings: Settings,
+  clock: Clock,
+  transportMemory: TransportMemory,
+): Promise<Stores> {
+  const memory = new MemoryStore({
+    bytesMax: settings.limits.memoryBytesMax,
+    clock,
+    allocate: (byteLength) => transportMemory.allocate(byteLength),
+  })
   if (settings.store.is === 'memory') return { store: memory, memory, dir: undefined }
   const { dir, store } = await openDisk(settings.store, clock)
   return { store, memory, dir }

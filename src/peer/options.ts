@@ -32,6 +32,14 @@ export interface PeerOptions {
   readonly sources?: readonly Source[]
   /** How much this peer takes on at once. */
   readonly limits?: LimitOptions
+  /** Mutual TLS for everything that speaks gRPC. @defaultValue clear text */
+  readonly tls?: TlsOptions
+  /**
+   * Absolute path of a unix socket on which the command line tools of Dragonfly (`dfget`, `dfcache`, `dfctl`) find this peer; its folder must exist. Only
+   * processes of this user can connect, and they can have files written, read and dropped with the rights of this process.
+   * @defaultValue no socket
+   */
+  readonly socketPath?: string
 }
 
 /** How this host is known to others. */
@@ -82,6 +90,32 @@ export interface StoreOptions {
   readonly lowWater?: number
   /** Tasks not used for this long are dropped. @defaultValue 30 days */
   readonly ttlMs?: number
+}
+
+/**
+ * Mutual TLS for everything of a peer that speaks gRPC: its upload service and its embedded scheduler take only callers with a certificate of `ca`, and it shows
+ * its own to schedulers, managers and other peers, whose certificates must be of `ca` too. TLS 1.2 at least. Every peer of a network needs it, or none. Pieces
+ * themselves travel beside gRPC and stay in clear text; the unix socket does too.
+ */
+export interface TlsOptions {
+  /** Who signs the certificates of this network: one certificate or several, PEM. */
+  readonly ca: string | Uint8Array
+  /**
+   * Certificate of this host, PEM, with the ones between it and `ca` behind it. It is shown to callers and to those who are called. Hosts are reached by their
+   * addresses, so it must name this one's (IP subject alternative name), unless everybody sets `serverName`.
+   */
+  readonly cert: string | Uint8Array
+  /** Private key of `cert`, PEM, not encrypted. It appears in no error, event or `explain()`. */
+  readonly key: string | Uint8Array
+  /** Name that the certificates of all others must carry, in place of their address. @defaultValue the address that is called */
+  readonly serverName?: string
+  /** Whether callers with a valid certificate may have tasks deleted here. @defaultValue `true` */
+  readonly deletes?: boolean
+  /**
+   * Folders below which callers with a valid certificate may have content written to a path (`output_path`), and replaced with `overwrite`. Absolute.
+   * @defaultValue `[]`: nowhere
+   */
+  readonly outputDirs?: readonly string[]
 }
 
 /** How much a peer takes on at once. */

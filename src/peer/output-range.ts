@@ -1,7 +1,17 @@
-import { randomUUID } from 'node:crypto'
-import { type FileHandle, link, open, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { access, type FileHandle, open, rename } from 'node:fs/promises'
+import { PeerError } from '../errors.ts'
 import { storeError } from '../storage/errno.ts'
+import { nameNew, withTemporary } from '../storage/placement.ts'
+import type { Store } from '../storage/store.ts'
+import type { Range } from '../task/piece.ts'
+
+/** Where a part of the content is put. */
+export interface RangeOutput {
+  readonly path: string
+  /** Replace a file that stands there. */
+  readonly overwrite: boolean
+  readonly signal: AbortSignal
+}
 
 /**
  * Puts chunks into a new file at a path: under another name beside it first, so that nothing half-written ever stands at the path.
@@ -9,23 +19,17 @@ import { storeError } from '../storage/errno.ts'
  * @throws PeerError OUTPUT_EXISTS, PERMISSION_DENIED, NO_SPACE, FILE_NOT_FOUND, STORE_FAILED, and what the chunks throw
  */
 export async function outputRange(
-  path: string,
-  overwrite: boolean,
+  { path, overwrite, signal }: RangeOutput,
   chunks: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
+  store: Pick<Store, 'notes'>,
 ): Promise<void> {
-  // A name of its own, not a longer one: the given name may be as long as the file system allows.
-  const beside = join(dirname(path), `.${randomUUID()}.part`)
   try {
-    const file = await open(beside, 'wx')
-    try {
+    await withTemporary(store.notes, path, async (temporary) => {
+      const file = await open(temporary, 'wx')
       await fill(file, chunks, signal)
-      // `link` refuses to replace, `rename` does not.
-      if (overwrite) await rename(beside, path)
-      else await link(beside, path)
-    } finally {
-      await rm(beside, { force: true })
-    }
+      if (overwrite) await rename(temporary, path)
+      else await nameNew(temporary, path)
+    })
   } catch (error) {
     throw storeError(error, { path, operation: 'output', output: true })
   }
@@ -44,4 +48,20 @@ async function fill(
   } finally {
     await file.close()
   }
+}
+
+/** Fails early; the output itself is made so that it never replaces a file unasked. */
+export async function refuseExisting(path: string): Promise<void> {
+  const exists = await access(path).then(
+    () => true,
+    () => false,
+  )
+  if (!exists) return
+  throw new PeerError('OUTPUT_EXISTS', 'A file stands at the output path', { path })
+}
+
+/** The part of content of this length that a range means; all of it without one. */
+export function wholeOr(range: Range | undefined, contentLength: number): Range {
+  if (range === undefined) return { start: 0, length: contentLength }
+  return { start: range.start, length: Math.min(range.length, contentLength - range.start) }
 }

@@ -7,11 +7,18 @@ import { DfdaemonUpload } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import { rpcError } from '../rpc/rpc-error.ts'
 import type { TaskKind } from '../task/kind.ts'
 import type { Feed, Have, Parent } from '../task/ports.ts'
+import { type Clock, systemClock } from '../util/clock.ts'
 import { Scope } from '../util/scope.ts'
 import type { HostChannels } from './host-channels.ts'
 
 /** Request header by which a child names the version of the content that it wants. Other implementations ignore it. */
 export const validatorHeader: string = 'dragonfly-peer-validator'
+
+/**
+ * Longest wait for the headers of an answer, in milliseconds. A parent sends them at once, also when it has nothing to tell for long; one that does not is hung, and
+ * nothing is hoped from it.
+ */
+export const feedHeadersTimeoutMs: number = 3000
 
 /** A validator as it travels: its digest, so that it fits in a header whatever an origin put into it. */
 export function validatorToken(validator: string): string {
@@ -29,11 +36,13 @@ const methods = {
 export class ParentFeed implements Feed {
   readonly #channels: HostChannels
   readonly #hostId: string
+  readonly #clock: Clock
 
   /** @param hostId - own host, which parents see in their logs */
-  constructor(channels: HostChannels, hostId: string) {
+  constructor(channels: HostChannels, hostId: string, clock: Clock = systemClock) {
     this.#channels = channels
     this.#hostId = hostId
+    this.#clock = clock
   }
 
   /** See `Feed`. */
@@ -43,22 +52,29 @@ export class ParentFeed implements Feed {
     onHave: (have: Have) => void,
     signal: AbortSignal,
   ): Promise<void> {
+    // It would tell this very download what it has already, and hope for itself.
+    if (parent.hostId === this.#hostId) {
+      throw protocolError(parent, 'host', 'another host', 'this one')
+    }
     const client = createClient(DfdaemonUpload, this.#channels.to(parent.ip, parent.port))
     const { spec, numbers, validator } = request
     // Leaving the loop does not end a call, its signal does.
     using scope = new Scope([signal])
+    const answered = this.#clock.after(feedHeadersTimeoutMs, () => scope.abort(hung(parent)))
     const headers: Record<string, string> =
       validator === undefined ? {} : { [validatorHeader]: validatorToken(validator) }
     try {
       const answers = client[methods[spec.kind]](
         { hostId: this.#hostId, taskId: spec.id, interestedPieceNumbers: [...numbers] },
-        { signal: scope.signal, headers },
+        { signal: scope.signal, headers, onHeader: () => answered() },
       )
       for await (const answer of answers) onHave(readHave(parent, answer))
     } catch (error) {
       signal.throwIfAborted()
-      throw PeerError.is(error) ? error : feedError(parent, error)
+      scope.signal.throwIfAborted()
+      throw PeerError.is(error) ? error : feedError(parent, spec.id, error)
     } finally {
+      answered()
       scope.abort(new PeerError('CLOSED', 'The feed has ended', { what: 'feed' }))
     }
   }
@@ -107,7 +123,13 @@ function protocolError(
   })
 }
 
-function feedError(parent: Parent, error: unknown): PeerError {
+function hung(parent: Parent): PeerError<'PARENT_UNREACHABLE'> {
+  const reason = `It did not begin to answer within ${feedHeadersTimeoutMs} ms`
+  const message = `Parent cannot be asked for its pieces: ${reason}`
+  return new PeerError('PARENT_UNREACHABLE', message, { parent: parent.id, reason })
+}
+
+function feedError(parent: Parent, task: string, error: unknown): PeerError {
   const { is, reason } = rpcError(error)
   if (is === 'precondition') {
     return new PeerError(
@@ -116,6 +138,10 @@ function feedError(parent: Parent, error: unknown): PeerError {
       { url: '', what: 'etag', expected: 'the version of the origin', actual: 'another one' },
       { cause: error },
     )
+  }
+  if (is === 'not-found') {
+    const message = `Parent does not keep the task: ${reason}`
+    return new PeerError('TASK_NOT_FOUND', message, { task }, { cause: error })
   }
   if (is === 'unavailable' || is === 'timeout') {
     return new PeerError(

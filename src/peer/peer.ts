@@ -1,5 +1,7 @@
+import { constants } from 'node:buffer'
 import { PeerError } from '../errors.ts'
 import { allowListeners } from '../util/scope.ts'
+import { wholeNumber } from '../util/settings.ts'
 import { assemble, type Assembly } from './assemble.ts'
 import { ClosingGrace } from './closing-grace.ts'
 import { Download, type DownloadHost } from './download.ts'
@@ -14,6 +16,7 @@ import type {
 } from './options.ts'
 import { type Seeding, seed } from './seeding.ts'
 import { settings } from './settings.ts'
+import type { PeerUsage } from './usage.ts'
 import { write } from './write.ts'
 
 /** Milliseconds that `close()` lets running uploads go on, and readers stand still. */
@@ -106,6 +109,46 @@ export class Peer implements AsyncDisposable {
   async write(content: Writable, options: WriteOptions = {}): Promise<TaskInfo> {
     this.#refuseClosed()
     return this.#track(write(this.#assembly.world, content, options, this.#lifetime.signal))
+  }
+
+  /**
+   * Memory for `options.into` of a download, into which an RDMA transport reads without a copy; without such a transport it is ordinary memory. It is registered with
+   * the network card until nobody has it in hand any more, and cannot be transferred to a worker thread (a transfer copies it).
+   *
+   * @param byteLength - from 1 up to what one `Uint8Array` holds
+   * @throws RangeError for another length; PeerError CLOSED, TOO_LARGE when the machine has no such memory
+   */
+  async allocate(byteLength: number): Promise<Uint8Array> {
+    this.#refuseClosed()
+    wholeNumber('byteLength', byteLength, 1, constants.MAX_LENGTH)
+    // Why it cannot be had stands in `explain()`.
+    const special = await this.#assembly.allocate(byteLength).catch(() => undefined)
+    try {
+      return new Uint8Array(special ?? new ArrayBuffer(byteLength), 0, byteLength)
+    } catch (error) {
+      throw new PeerError(
+        'TOO_LARGE',
+        `There is no memory of ${byteLength} bytes`,
+        { length: byteLength, lengthMax: constants.MAX_LENGTH, instead: 'toFile()' },
+        { cause: error },
+      )
+    }
+  }
+
+  /**
+   * Bytes and tasks that are kept now, and the most bytes that may be, for each store. On disk a download takes its room when it begins, so `bytes` may run
+   * ahead of what lies there. Files that were seeded where they lie take none. Costs nothing, also after `close()`.
+   *
+   * @example
+   * ```ts
+   * import { Peer } from 'dragonfly-peer'
+   *
+   * await using peer = await Peer.start()
+   * const { bytes, bytesMax, tasks } = peer.usage().disk ?? peer.usage().memory
+   * ```
+   */
+  usage(): PeerUsage {
+    return this.#assembly.usage()
   }
 
   /** The whole state as plain data: what is downloading, from whom, what it waits for, what is kept. Holds no credential. */

@@ -15,6 +15,7 @@ export function recordOf(spec: TaskSpec, createdAt: number, stat?: OriginStat): 
     ...(spec.application === undefined ? {} : { application: spec.application }),
     ...(spec.pieceLength === undefined ? {} : { pieceLength: spec.pieceLength }),
     ...(spec.ttlMs === undefined ? {} : { ttlMs: spec.ttlMs }),
+    ...(spec.replicas === undefined ? {} : { replicas: spec.replicas }),
     ...(stat?.validator === undefined ? {} : { validator: stat.validator }),
     ...(stat === undefined ? {} : { headers: stat.headers }),
   }
@@ -33,5 +34,6 @@ export function specOf(record: TaskRecord): TaskSpec {
     ...(record.application === undefined ? {} : { application: record.application }),
     ...(record.pieceLength === undefined ? {} : { pieceLength: record.pieceLength }),
     ...(record.ttlMs === undefined ? {} : { ttlMs: record.ttlMs }),
+    ...(record.replicas === undefined ? {} : { replicas: record.replicas }),
   }
 }

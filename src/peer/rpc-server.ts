@@ -1,4 +1,11 @@
 import type { RpcServer } from '../rpc/server.ts'
+import type { RpcServerTls } from '../rpc/server-options.ts'
+import type { Settings } from './settings.ts'
+
+/** The TLS of a server that the network reaches, for `serveRpc`; nothing for clear text. */
+export function serverTls({ tls }: Settings): { readonly tls?: RpcServerTls } {
+  return tls === undefined ? {} : { tls: tls.credentials.server }
+}
 
 /** Port that a server on TCP got. */
 export function portOf(server: RpcServer): number {

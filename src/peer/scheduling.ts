@@ -12,7 +12,7 @@ import type { Clock } from '../util/clock.ts'
 import type { Closing } from './closing.ts'
 import type { HostChannels } from './host-channels.ts'
 import { type Addresses, addressOf } from './listening.ts'
-import { closeServer, portOf } from './rpc-server.ts'
+import { closeServer, portOf, serverTls } from './rpc-server.ts'
 import type { Settings } from './settings.ts'
 
 /** How the schedulers of a peer are reached. */
@@ -24,6 +24,8 @@ export interface Scheduling {
   readonly address: string
   /** Finds the schedulers that are not known yet, and keeps looking. Never throws: who is not found now is found later. */
   find(scheduler: SchedulerClient, host: () => HostFigures, lifetime: AbortSignal): Promise<void>
+  /** A scheduler answers no more: others are looked for soon. */
+  lost(): void
   /** State of the embedded scheduler, or of the search. */
   explain(): unknown
 }
@@ -45,18 +47,20 @@ export async function openScheduling(
     case 'embedded':
       return embed(settings, parts)
     case 'addresses':
-      return search(scheduler, scheduler.addresses[0] ?? '', parts)
+      return search(scheduler, scheduler.addresses[0] ?? '', settings, parts)
     case 'manager':
-      return search(scheduler, scheduler.address, parts)
+      return search(scheduler, scheduler.address, settings, parts)
   }
 }
 
 function search(
   source: SchedulerSource,
   address: string,
+  settings: Settings,
   { closing, clock }: SchedulingParts,
 ): Scheduling {
-  const open = (to: string): Channel => openChannel({ address: to })
+  const tls = settings.tls === undefined ? {} : { tls: settings.tls.credentials.channel }
+  const open = (to: string): Channel => openChannel({ address: to, ...tls })
   let discovery: Discovery | undefined
   return {
     addresses: [],
@@ -73,6 +77,7 @@ function search(
         if (!PeerError.is(error, 'SCHEDULER_UNAVAILABLE')) throw error
       }
     },
+    lost: () => discovery?.hurry(),
     explain: () => discovery?.explain(),
   }
 }
@@ -90,7 +95,12 @@ async function embed(settings: Settings, parts: SchedulingParts): Promise<Schedu
     router.service(HealthService, health.service)
     embedded.routes(router)
   }
-  const server = await serveRpc({ host: listenIp, port: settings.listen.schedulerPort, routes })
+  const server = await serveRpc({
+    host: listenIp,
+    port: settings.listen.schedulerPort,
+    routes,
+    ...serverTls(settings),
+  })
   closing.add((timeoutMs) => closeServer(server, timeoutMs))
   const address = addressOf(hostIp, portOf(server))
   return {
@@ -98,6 +108,7 @@ async function embed(settings: Settings, parts: SchedulingParts): Promise<Schedu
     open: () => localChannel(routes),
     address,
     find: async () => undefined,
+    lost: () => undefined,
     explain: () => embedded.explain(),
   }
 }

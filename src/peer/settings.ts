@@ -1,12 +1,16 @@
 import { isIP } from 'node:net'
 import os from 'node:os'
+import { isAbsolute } from 'node:path'
 import type { Source } from '../source/source.ts'
 import type { TransportFactory } from '../transport/transport.ts'
 import { describe, flag, refuseUnknown, text, wholeNumber } from '../util/settings.ts'
 import { type LimitOptions, limitDefaults, type PeerOptions, type StoreOptions } from './options.ts'
+import { type TlsSetting, tlsSetting } from './tls.ts'
 
 /** Most addresses of schedulers that can be given. */
 export const schedulerAddressesMax: number = 64
+/** Longest path of a unix socket in bytes: what the address of one holds on Linux, with the zero at its end. */
+export const socketPathBytesMax: number = 107
 
 /** Who schedules, after parsing. */
 export type SchedulerSetting =
@@ -55,6 +59,10 @@ export interface Settings {
     readonly parentsTimeoutMs: number
     readonly pieceTimeoutMs: number
   }
+  /** Undefined: clear text. */
+  readonly tls: TlsSetting | undefined
+  /** Undefined: no socket for local tools. */
+  readonly socketPath: string | undefined
 }
 
 /** Checks the options of a peer. @throws TypeError, RangeError that name the key; no I/O has happened then */
@@ -68,17 +76,33 @@ export function settings(options: PeerOptions = {}): Settings {
     'transports',
     'sources',
     'limits',
+    'tls',
+    'socketPath',
   ])
   return Object.freeze({
     scheduler: schedulerSetting(options.scheduler ?? 'embedded'),
     seedPeer: flag('options.seedPeer', options.seedPeer ?? false),
     host: hostSetting(options.host ?? {}),
-    listen: listenSetting(options.listen ?? {}),
+    listen: listenSetting(options.listen ?? {}, options.scheduler ?? 'embedded'),
     store: storeSetting(options.store ?? {}),
     transports: list<TransportFactory>('options.transports', options.transports ?? [], 'function'),
     sources: list<Source>('options.sources', options.sources ?? [], 'object'),
     limits: limitSetting(options.limits ?? {}),
+    tls: options.tls === undefined ? undefined : tlsSetting(options.tls),
+    socketPath: options.socketPath === undefined ? undefined : socketSetting(options.socketPath),
   })
+}
+
+function socketSetting(value: unknown): string {
+  const path = text('options.socketPath', value)
+  if (!isAbsolute(path) || path.includes('\0')) {
+    throw new RangeError('options.socketPath must be an absolute path')
+  }
+  const bytes = Buffer.byteLength(path)
+  if (bytes <= socketPathBytesMax) return path
+  throw new RangeError(
+    `options.socketPath must have at most ${socketPathBytesMax} bytes, got ${bytes}`,
+  )
 }
 
 function schedulerSetting(value: NonNullable<PeerOptions['scheduler']>): SchedulerSetting {
@@ -122,10 +146,20 @@ function hostSetting(value: NonNullable<PeerOptions['host']>): Settings['host'] 
   }
 }
 
-function listenSetting(value: NonNullable<PeerOptions['listen']>): Settings['listen'] {
+function listenSetting(
+  value: NonNullable<PeerOptions['listen']>,
+  scheduler: NonNullable<PeerOptions['scheduler']>,
+): Settings['listen'] {
   refuseUnknown('options.listen', value, ['ip', 'port', 'tcpPort', 'schedulerPort'])
   const port = (key: 'port' | 'tcpPort' | 'schedulerPort'): number =>
     wholeNumber(`options.listen.${key}`, value[key] ?? 0, 0, 65_535)
+  // It is announced, and a Go scheduler refuses a host with another one for good (dataplane 0).
+  const announced = port('port')
+  if (scheduler !== 'embedded' && announced !== 0 && (announced < 1024 || announced > 65_534)) {
+    throw new RangeError(
+      `options.listen.port must be 0 or 1024 to 65534 with a scheduler elsewhere, got ${announced}`,
+    )
+  }
   return {
     ip: value.ip === undefined ? undefined : literal('options.listen.ip', value.ip),
     port: port('port'),

@@ -29,7 +29,7 @@ export function taskAnswer(known: KnownTask): MessageInitShape<typeof TaskSchema
 export function cacheTaskAnswer(
   known: KnownCacheTask,
 ): MessageInitShape<typeof PersistentCacheTaskSchema> {
-  const { spec, geometry, replicas, createdAt } = known
+  const { spec, geometry, replicas, createdAt, updatedAt } = known
   return {
     id: spec.id,
     persistentReplicaCount: u64(replicas.wanted),
@@ -43,5 +43,6 @@ export function cacheTaskAnswer(
     ...(spec.tag === undefined ? {} : { tag: spec.tag }),
     ...(spec.application === undefined ? {} : { application: spec.application }),
     ...(createdAt === undefined ? {} : { createdAt: wireTime(createdAt) }),
+    ...(updatedAt === undefined ? {} : { updatedAt: wireTime(updatedAt) }),
   }
 }

@@ -2,13 +2,14 @@ import { setImmediate } from 'node:timers/promises'
 import { PeerError } from '../errors.ts'
 import { redactUrl } from '../source/redact.ts'
 import type { KeptTask, Store } from '../storage/store.ts'
-import { type Geometry, geometry, numbersIn, pieceAt, type Range } from '../task/piece.ts'
+import { type Geometry, numbersIn, pieceAt, type Range } from '../task/piece.ts'
 import type { Origin, OriginStat, TaskSpec } from '../task/ports.ts'
 import { Run } from '../task/run.ts'
 import type { Share } from '../task/share.ts'
 import { KeyedLock } from '../util/keyed-lock.ts'
 import { abortable } from '../util/scope.ts'
 import { SharedWork } from '../util/shared-work.ts'
+import { checkedCut } from './cut.ts'
 import { limitedSink } from './limited.ts'
 import { lookUp } from './look-up.ts'
 import { recordOf } from './record.ts'
@@ -25,6 +26,8 @@ export interface Want {
   readonly needBackToSource: boolean
   readonly place: Place
   readonly concurrency: number | undefined
+  /** This copy of a written file is kept until its time is over; the scheduler is told so. */
+  readonly persistent?: boolean
 }
 
 /** Where new content shall lie. Content that lies somewhere already stays there. */
@@ -44,6 +47,8 @@ export interface Opened {
   readonly store: Store
   /** Undefined when every wanted piece is here. */
   readonly share: Share | undefined
+  /** The scheduler was told that this copy is kept. */
+  readonly persistent?: boolean
 }
 
 interface Active {
@@ -51,6 +56,7 @@ interface Active {
   readonly task: KeptTask
   readonly store: Store
   readonly backToSource: 'allow' | 'never'
+  readonly persistent: boolean
 }
 
 /**
@@ -92,6 +98,16 @@ export class Tasks {
       if (task !== undefined) return { task, store }
     }
     return undefined
+  }
+
+  /** Forgets a task, unless it is being fetched now. */
+  async drop(taskId: string, signal: AbortSignal): Promise<'dropped' | 'unknown' | 'busy'> {
+    return this.#lock.run(taskId, signal, async () => {
+      if (this.#active.has(taskId)) return 'busy'
+      let dropped = false
+      for (const store of this.#world.stores) dropped = (await store.delete(taskId)) || dropped
+      return dropped ? 'dropped' : 'unknown'
+    })
   }
 
   /** Resolves when no run is left. */
@@ -220,6 +236,7 @@ export class Tasks {
     checkRange(range, task.geometry)
     if (task.complete) return { spec, task, store, share: undefined }
     const validator = stat?.validator ?? task.record.validator
+    const newPeerId = (): string => this.#world.announcements.newName(task)
     const run = new Run(
       spec,
       limitedSink(task, this.#world.downloadGate),
@@ -227,23 +244,27 @@ export class Tasks {
         concurrency: want.concurrency ?? this.#world.settings.limits.concurrency,
         backToSource: want.backToSource,
         needBackToSource: want.needBackToSource,
+        persistent: want.persistent === true,
         parentsTimeoutMs: this.#world.settings.limits.parentsTimeoutMs,
         pieceTimeoutMs: this.#world.settings.limits.pieceTimeoutMs,
         originRanges: stat?.ranges ?? true,
         ...(validator === undefined ? {} : { validator }),
       },
-      { ...this.#world.ports, ...(origin === undefined ? {} : { origin }) },
+      { ...this.#world.ports, newPeerId, ...(origin === undefined ? {} : { origin }) },
     )
-    const active: Active = { run, task, store, backToSource: want.backToSource }
+    const { backToSource, persistent = false } = want
+    const active: Active = { run, task, store, backToSource, persistent }
+    this.#world.announcements.watch(task)
     const share = run.join(range)
     this.#active.set(spec.id, active)
-    this.#world.announcements.watch(task)
     const release = task.hold()
     void run.ended.then(() => {
       release()
       if (this.#active.get(spec.id) === active) this.#active.delete(spec.id)
+      // The scheduler was lost on the way and does not know that this host has it all now.
+      if (task.complete && !run.told) void this.#world.announcements.announce(task)
     })
-    return { spec, task, store, share }
+    return { spec, task, store, share, persistent }
   }
 
   async #begin(
@@ -297,7 +318,7 @@ export class Tasks {
     stat: OriginStat | undefined,
     signal: AbortSignal,
   ): Promise<Geometry | undefined> {
-    if (stat?.length !== undefined) return geometry(stat.length, spec.pieceLength)
+    if (stat?.length !== undefined) return checkedCut(stat.length, spec.pieceLength)
     const known = await this.#world.scheduler.statTask(spec.id, signal)
     if (known !== undefined) return known.geometry
     return undefined

@@ -12,8 +12,10 @@ import type {
 import { pieceAt } from '../task/piece.ts'
 import { Scope } from '../util/scope.ts'
 import { downloadSettings } from './download-settings.ts'
+import { type OutputWish, type PermittedOutput, permitOutput } from './permission.ts'
 import { pieceNews } from './piece-news.ts'
 import type { Opened, Tasks, Want } from './tasks.ts'
+import { checkDigest, forgetRotten } from './whole-digest.ts'
 import type { Signals, World } from './world.ts'
 
 /** Downloads ordered over the network at the same time; one more is refused with RESOURCE_EXHAUSTED. */
@@ -24,7 +26,7 @@ type ReplicaMessage = MessageInitShape<typeof DownloadPersistentCacheTaskRespons
 
 /**
  * Downloads that the scheduler orders: a seed peer is sent to the origin, any peer is asked to keep a replica or to fetch ahead. The caller is not trusted: no
- * output path, no overwriting, and no URL of this machine's files.
+ * URL of this machine's files, and a path is written to only where `options.tls` allows it.
  */
 export class Trigger {
   readonly #world: World
@@ -45,7 +47,11 @@ export class Trigger {
   ): AsyncGenerator<TaskMessage, void, undefined> {
     if (download === undefined) throw new ConnectError('No download', Code.InvalidArgument)
     const want = wantOf(download)
-    yield* this.#follow(want, signal, (opened) => startedMessage(opened), pieceMessage)
+    const output = await this.#output('DownloadTask', download)
+    if (output !== undefined && want.range !== undefined) {
+      throw new ConnectError('output_path needs the whole content', Code.InvalidArgument)
+    }
+    yield* this.#follow(want, output, signal, (opened) => startedMessage(opened), pieceMessage)
   }
 
   /** Answers DownloadPersistentCacheTask: keeps a replica of a written file. */
@@ -53,7 +59,7 @@ export class Trigger {
     request: DownloadPersistentCacheTaskRequest,
     signal: AbortSignal,
   ): AsyncGenerator<ReplicaMessage, void, undefined> {
-    refuseOutput(request)
+    const output = await this.#output('DownloadPersistentCacheTask', request)
     const { spec } = checked(() => downloadSettings({ task: request.taskId }))
     const want: Want = {
       spec,
@@ -63,9 +69,11 @@ export class Trigger {
       needBackToSource: false,
       place: { is: 'store' },
       concurrency: undefined,
+      persistent: request.persistent,
     }
     yield* this.#follow(
       want,
+      output,
       signal,
       ({ task }) => ({
         response: {
@@ -75,13 +83,29 @@ export class Trigger {
       }),
       pieceMessage,
     )
-    const task = request.persistent ? this.#tasks.find(spec.id)?.task : undefined
+  }
+
+  /** Where the caller may have it written. */
+  async #output(method: string, wish: OutputWish): Promise<PermittedOutput | undefined> {
+    try {
+      return await permitOutput(this.#world.settings.tls, method, wish)
+    } catch (error) {
+      throw triggerError(error)
+    }
+  }
+
+  /** Before the answer ends: who ordered a copy counts what the scheduler knows by then. */
+  async #keep({ task, persistent }: Opened): Promise<void> {
     // The caller may have named a download: that is this host's own, and not pinned from outside.
-    if (task?.record.kind === 'persistentCache') await task.update({ persistent: true })
+    if (task.record.kind !== 'persistentCache') return
+    await task.update({ persistent: true })
+    // It was here before, or came for somebody else.
+    if (persistent !== true) await this.#world.announcements.announce(task)
   }
 
   async *#follow<M extends TaskMessage | ReplicaMessage>(
     want: Want,
+    output: PermittedOutput | undefined,
     signal: AbortSignal,
     started: (opened: Opened) => M,
     finished: (piece: ReturnType<typeof pieceOf>) => object,
@@ -97,32 +121,52 @@ export class Trigger {
     const scope = new Scope([this.#signals.lifetime])
     const ids = { hostId: this.#world.host.id, peerId: this.#world.newPeerId() }
     let opened: Opened | undefined
+    let release = (): void => undefined
+    let sound = Promise.resolve()
     try {
       opened = await this.#tasks.open(want, scope.signal)
       const { task, share } = opened
+      release = task.hold()
+      sound = this.#verify(opened, scope.signal)
+      // Waited for below, and when the caller is gone, in `#letGo`.
+      sound.catch(() => undefined)
       const numbers = Array.from({ length: task.geometry.pieceCount }, (_, number) => number)
       const taskId = opened.spec.id
       yield { ...ids, taskId, ...started(opened) }
       for await (const piece of told(opened, numbers, this.#tasks.ending(taskId), signal)) {
         yield { ...ids, taskId, ...finished(piece) } as M
       }
-      await share?.done
+      await Promise.all([share?.done, sound])
+      if (want.persistent === true) await this.#keep(opened)
+      if (output !== undefined) await task.output(output.path, { ...output, signal: scope.signal })
     } catch (error) {
       throw triggerError(error)
     } finally {
-      this.#letGo(opened, scope)
+      release()
+      this.#letGo(opened, sound, scope)
+    }
+  }
+
+  /** Whoever ordered it may know its digest: what does not have it must not spread from here. What lay here before is not read again for that. */
+  async #verify(opened: Opened, signal: AbortSignal): Promise<void> {
+    const { spec, share } = opened
+    if (share === undefined || spec.digest === undefined) return
+    try {
+      await checkDigest(opened, spec.digest, signal)
+    } catch (error) {
+      throw await forgetRotten(this.#tasks, opened, error, signal)
     }
   }
 
   /** The share is left when the download has ended, not when the caller has. */
-  #letGo(opened: Opened | undefined, scope: Scope): void {
+  #letGo(opened: Opened | undefined, sound: Promise<void>, scope: Scope): void {
     const end = (): void => {
       opened?.share?.leave(undefined)
       scope[Symbol.dispose]()
       this.#running--
     }
     if (opened?.share === undefined) end()
-    else opened.share.done.then(end, end)
+    else void Promise.allSettled([opened.share.done, sound]).then(end)
   }
 }
 
@@ -169,7 +213,6 @@ function pieceMessage(piece: ReturnType<typeof pieceOf>): object {
 
 /** What was asked for, checked like the options of a local caller. */
 function wantOf(download: Download): Want {
-  refuseOutput(download)
   const target = checked(() => new URL(download.url))
   if (target.protocol === 'file:') {
     throw triggerError(
@@ -180,10 +223,13 @@ function wantOf(download: Download): Want {
     )
   }
   const { tag, application, pieceLength, filteredQueryParams, requestHeader, range } = download
+  // Of a part nothing can be told.
+  const digest = range === undefined ? download.digest || undefined : undefined
   const settings = checked(() =>
     downloadSettings(download.url, {
       ...(tag === undefined ? {} : { tag }),
       ...(application === undefined ? {} : { application }),
+      ...(digest === undefined ? {} : { digest }),
       ...(pieceLength === undefined || pieceLength === 0n
         ? {}
         : { pieceLength: Number(pieceLength) }),
@@ -199,21 +245,12 @@ function wantOf(download: Download): Want {
     spec: settings.spec,
     lookup: false,
     range: settings.range,
-    backToSource: download.disableBackToSource ? 'never' : 'allow',
+    // A Go scheduler sends the order with the asker's words in it, and the asker was to stay away from the origin, not its seed.
+    backToSource: download.disableBackToSource && !download.needBackToSource ? 'never' : 'allow',
     needBackToSource: download.needBackToSource,
     place: { is: 'store' },
     concurrency: undefined,
   }
-}
-
-function refuseOutput({ outputPath }: { readonly outputPath?: string | undefined }): void {
-  if (outputPath === undefined || outputPath === '') return
-  throw triggerError(
-    new PeerError('NOT_PERMITTED', 'Nothing is written to a path for others', {
-      method: 'DownloadTask',
-      reason: 'output_path',
-    }),
-  )
 }
 
 /** What a local caller would get as an exception is the caller's fault here. */

@@ -1,15 +1,18 @@
 import { create } from '@bufbuild/protobuf'
 import { EmptySchema, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from '@connectrpc/connect'
-import { PeerError } from '../errors.ts'
 import { isTaskId } from '../hash/task-id.ts'
 import { DfdaemonUpload } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import type { Host } from '../rpc/gen/common/v2/common_pb.ts'
 import { pieceCountMax } from '../task/piece.ts'
+import type { RdmaService } from '../transport/rdma/control.ts'
 import { Scope } from '../util/scope.ts'
 import { type HostNews, hostNews } from './host-news.ts'
 import { validatorHeader, validatorToken } from './parent-feed.ts'
+import { permitDelete } from './permission.ts'
 import { pieceNews } from './piece-news.ts'
+import { exchangeQueuePair, rdmaRoutes } from './rdma-service.ts'
+import { removeKnownTask, removeTask } from './removal.ts'
 import { cacheTaskAnswer, taskAnswer } from './stat-answers.ts'
 import type { Tasks } from './tasks.ts'
 import { type Trigger, triggerError } from './trigger.ts'
@@ -21,6 +24,8 @@ export interface UploadServiceParts {
   readonly tasks: Tasks
   readonly trigger: Trigger
   readonly hostNews: HostNews
+  /** Lets others read out of this peer's memory; undefined without such a transport. */
+  readonly rdma: RdmaService | undefined
   /** Fires when the peer closes: answers that have no end of their own end then. */
   readonly closing: AbortSignal
 }
@@ -32,7 +37,7 @@ interface PiecesRequest {
 
 /**
  * dfdaemon.v2 DfdaemonUpload: what other peers and the scheduler ask of this peer. Whoever can reach the port may call it, so nothing here writes to a path,
- * overwrites or deletes.
+ * overwrites or deletes, unless mutual TLS says who calls and `options.tls` allows it (`permission.ts`).
  */
 export function uploadRoutes(
   begun: () => UploadServiceParts | undefined,
@@ -44,8 +49,11 @@ export function uploadRoutes(
   }
   const sync = (request: PiecesRequest, context: HandlerContext): AsyncGenerator<PieceTold> =>
     syncPieces(parts(), request, context)
-  return (router) =>
+  return (router) => {
+    rdmaRoutes(() => parts().rdma)(router)
     router.service(DfdaemonUpload, {
+      exchangeIBVerbsQueuePairEndpoint: ({ endpoint }, context) =>
+        exchangeQueuePair(parts().rdma, endpoint, context),
       syncPieces: sync,
       syncPersistentPieces: sync,
       syncPersistentCachePieces: sync,
@@ -83,10 +91,24 @@ export function uploadRoutes(
           ...finished,
         }
       },
-      deleteTask: () => refuse('DeleteTask'),
-      deletePersistentTask: () => refuse('DeletePersistentTask'),
-      deletePersistentCacheTask: () => refuse('DeletePersistentCacheTask'),
+      deleteTask: async ({ taskId }, { signal }) => {
+        refuseDelete(parts(), 'DeleteTask')
+        await removeKnownTask(parts(), taskId, 'standard', signal)
+        return create(EmptySchema)
+      },
+      // Of these kinds one that is not here is no failure, as upstream: the scheduler deletes without asking first.
+      deletePersistentTask: async ({ taskId }, { signal }) => {
+        refuseDelete(parts(), 'DeletePersistentTask')
+        await removeTask(parts(), taskId, 'persistent', signal)
+        return create(EmptySchema)
+      },
+      deletePersistentCacheTask: async ({ taskId }, { signal }) => {
+        refuseDelete(parts(), 'DeletePersistentCacheTask')
+        await removeTask(parts(), taskId, 'persistentCache', signal)
+        return create(EmptySchema)
+      },
     })
+  }
 }
 
 /** One message of the three SyncPieces methods. */
@@ -151,11 +173,10 @@ function notFound(): ConnectError {
   return new ConnectError('task not found', Code.NotFound)
 }
 
-function refuse(method: string): never {
-  throw triggerError(
-    new PeerError('NOT_PERMITTED', 'Not over the network', {
-      method,
-      reason: 'It needs mutual TLS',
-    }),
-  )
+function refuseDelete({ world }: UploadServiceParts, method: string): void {
+  try {
+    permitDelete(world.settings.tls, method)
+  } catch (error) {
+    throw triggerError(error)
+  }
 }

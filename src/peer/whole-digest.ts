@@ -2,7 +2,7 @@ import { PeerError } from '../errors.ts'
 import { ContentHasher } from '../hash/content-hasher.ts'
 import { formatDigest, parseDigest } from '../hash/digest.ts'
 import { pieceAt } from '../task/piece.ts'
-import type { Opened } from './tasks.ts'
+import type { Opened, Tasks } from './tasks.ts'
 
 /**
  * Digests the whole content in order, piece by piece as they come, and compares. Runs beside the download, on a thread of its own when the content is large.
@@ -22,6 +22,24 @@ export async function checkDigest(
     expected,
     actual,
   })
+}
+
+/**
+ * Drops what was fetched and does not have its digest: kept, it would be served to others, and would fail the next download here as well. What lay here before
+ * this download is left alone, since it may be the digest that is wrong.
+ *
+ * @returns the error, to be thrown
+ */
+export async function forgetRotten(
+  tasks: Tasks,
+  { spec, share }: Opened,
+  error: unknown,
+  signal: AbortSignal,
+): Promise<unknown> {
+  if (share === undefined || !PeerError.is(error, 'DIGEST_MISMATCH')) return error
+  await tasks.ending(spec.id)
+  if (!signal.aborted) await tasks.drop(spec.id, signal)
+  return error
 }
 
 async function digestOf(

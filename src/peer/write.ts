@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { PeerError } from '../errors.ts'
-import { PersistentCacheTaskId } from '../hash/task-id.ts'
+import { contentTaskId, PersistentCacheTaskId } from '../hash/task-id.ts'
 import type { KeptTask } from '../storage/store.ts'
 import { describe } from '../util/settings.ts'
 import { abortable, Scope } from '../util/scope.ts'
@@ -25,34 +25,63 @@ export async function write(
   lifetime: AbortSignal,
 ): Promise<TaskInfo> {
   const settings = writeSettings(options)
-  const chunks = chunksOf(content)
   using scope = new Scope([lifetime, settings.signal])
+  return infoOf(await keep(world, content, settings, scope.signal))
+}
+
+/**
+ * The work of `write()`, with settings that were checked.
+ *
+ * @param name - names the task in place of the content, as the tools can ask for
+ * @internal
+ */
+export async function keep(
+  world: World,
+  content: Writable,
+  settings: ReturnType<typeof writeSettings>,
+  signal: AbortSignal,
+  name?: string,
+): Promise<KeptTask> {
+  const chunks = chunksOf(content)
   const naming = new PersistentCacheTaskId(settings)
   const spool = await world.store.spool()
   let task: KeptTask
   try {
-    for await (const chunk of foreign(chunks, scope.signal)) {
+    for await (const chunk of foreign(chunks, signal)) {
       naming.update(chunk)
       await spool.write(chunk)
     }
-    task = await spool.finish(
-      {
-        id: naming.id(),
-        kind: 'persistentCache',
-        createdAt: world.clock.date(),
-        ttlMs: settings.ttlMs,
-        persistent: true,
-        ...(settings.tag === undefined ? {} : { tag: settings.tag }),
-        ...(settings.application === undefined ? {} : { application: settings.application }),
-        ...(settings.pieceLength === undefined ? {} : { pieceLength: settings.pieceLength }),
-      },
-      settings.pieceLength,
-    )
+    const record = {
+      id: name === undefined ? naming.id() : contentTaskId(name),
+      kind: 'persistentCache' as const,
+      createdAt: world.clock.date(),
+      ttlMs: settings.ttlMs,
+      persistent: true,
+      replicas: settings.replicas,
+      ...(settings.tag === undefined ? {} : { tag: settings.tag }),
+      ...(settings.application === undefined ? {} : { application: settings.application }),
+      ...(settings.pieceLength === undefined ? {} : { pieceLength: settings.pieceLength }),
+    }
+    task = await spool.finish(record, settings.pieceLength)
+    if (task.record.createdAt !== record.createdAt) await prolong(task, record)
   } finally {
     await spool.discard()
   }
-  await world.announcements.publish(task, settings.replicas, scope.signal)
-  return infoOf(task)
+  await world.announcements.publish(task, task.record.replicas ?? settings.replicas, signal)
+  return task
+}
+
+/** The same content was here already: of both wishes the longer life and the larger number of copies count. */
+async function prolong(
+  task: KeptTask,
+  wish: { readonly createdAt: number; readonly ttlMs: number; readonly replicas: number },
+): Promise<void> {
+  const { createdAt, ttlMs = 0, replicas = 1 } = task.record
+  await task.update({
+    ttlMs: Math.max(ttlMs, wish.createdAt + wish.ttlMs - createdAt),
+    replicas: Math.max(replicas, wish.replicas),
+    persistent: true,
+  })
 }
 
 function chunksOf(content: Writable): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {

@@ -51,6 +51,11 @@ export class TokenBucket {
     return this.#rate
   }
 
+  /** Whether there is a limit now. */
+  get limited(): boolean {
+    return this.#rate !== undefined
+  }
+
   /** Takes in the queue. Its bound is the number of callers. */
   get waiting(): number {
     return this.#waiting.size

@@ -6,10 +6,18 @@ import { projectRoot } from '../support/project-root.ts'
 import { sourceFacts } from '../support/source-facts.ts'
 
 /** Raised knowingly, with a reason in the commit. */
-const budget = { packedBytes: 480_000, unpackedBytes: 2_000_000, files: 480, dependencies: 6 }
+const budget = { packedBytes: 620_000, unpackedBytes: 2_400_000, files: 600, dependencies: 6 }
 
 /** Paths that have to be in the package, and such as must not be. */
-const wanted = ['dist/index.js', 'dist/index.d.ts', 'README.md', 'LICENSE', 'package.json']
+const wanted = [
+  'dist/index.js',
+  'dist/index.d.ts',
+  'native/prebuilds/linux-x64.node',
+  'native/prebuilds/linux-arm64.node',
+  'README.md',
+  'LICENSE',
+  'package.json',
+]
 const unwanted = /^(src|test|bench|examples|build|node_modules)\/|\.(map|tsbuildinfo)$|\.test\./
 
 /**

@@ -20,6 +20,14 @@ describe('normalizeTaskUrl()', () => {
     ['https://user:pw@example.com/a', [], 'https://user:pw@example.com/a'],
     ['HTTPS://example.com:8443', [], 'https://example.com:8443'],
     ['https://example.com/a?k=%zz&bad=%ff', [], 'https://example.com/a?k=%25zz&bad=%EF%BF%BD'],
+    // Carets as the real client has them, whatever the parser of this Node does.
+    ['https://example.com/a^b', [], 'https://example.com/a^b'],
+    ['https://example.com/a^b/%5E/c^?k=^#^', [], 'https://example.com/a^b/%5E/c^?k=%5E#^'],
+    ['https://x^:p^@example.com/x^/../%5Ey/^', [], 'https://x%5E:p%5E@example.com/%5Ey/^'],
+    ['https://x^@example.com/x^', [], 'https://x%5E@example.com/x^'],
+    ['hf:a^b', [], 'hf:a^b'],
+    ['s3://bucket/^/%5e/%5E?x', ['x'], 's3://bucket/^/%5e/%5E'],
+    ['foo:/.//^', [], 'foo:/.//^'],
   ]
   const rows = [
     ...normalizedUrls.map(({ url, filter, normalized }) => [url, filter, normalized] as const),

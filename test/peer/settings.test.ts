@@ -19,6 +19,18 @@ const peerCases: readonly Case[] = [
   ['a host name as address', { host: { ip: 'localhost' } }, RangeError, /options\.host\.ip/],
   ['an empty host name', { host: { hostname: '' } }, RangeError, /options\.host\.hostname/],
   ['a negative port', { listen: { port: -1 } }, RangeError, /options\.listen\.port/],
+  [
+    'a port that Go schedulers refuse',
+    { scheduler: '10.0.0.1:8002', listen: { port: 65_535 } },
+    RangeError,
+    /options\.listen\.port/,
+  ],
+  [
+    'a low port with a scheduler elsewhere',
+    { scheduler: '10.0.0.1:8002', listen: { port: 443 } },
+    RangeError,
+    /options\.listen\.port/,
+  ],
   ['a port of text', { listen: { tcpPort: '80' } }, TypeError, /options\.listen\.tcpPort/],
   ['a store of text', { store: 'disk' }, TypeError, /options\.store/],
   ['no bytes', { store: { bytesMax: 0 } }, RangeError, /options\.store\.bytesMax/],
