@@ -50,7 +50,12 @@ export async function readAdopted(
   try {
     const before = await settledStamp(opened, host.clock, signal)
     const cut = geometry(Number(before.size), file.pieceLength)
-    const sums = await sumPieces(opened, cut, host.readSlabs, host.xxhash, signal)
+    const sums = await sumPieces(
+      opened,
+      cut,
+      { slabs: host.readSlabs, xxhash: host.xxhash },
+      signal,
+    )
     if (sums === undefined || !sameStamp(before, opened.stamp())) {
       throw new PeerError('FILE_CHANGED', `${path} changed while it was read`, { path, task })
     }

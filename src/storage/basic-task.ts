@@ -148,14 +148,14 @@ export abstract class BasicTask implements KeptTask {
     await slot.committing
   }
 
-  /** Opens a kept piece; waits for one that is being filled. */
-  async open(number: number, signal: AbortSignal): Promise<OpenPiece> {
+  /** Opens a kept piece; waits for one that is being filled. `unchecked`: see `Shelf`. */
+  async open(number: number, signal: AbortSignal, unchecked = false): Promise<OpenPiece> {
     using scope = new Scope([this.#host.lifetime, signal])
     scope.signal.throwIfAborted()
     for (;;) {
       const kept = this.#gone ? undefined : this.table.get(number)
       if (kept !== undefined) {
-        return await this.#openKept(pieceAt(this.geometry, number), kept, scope.signal)
+        return await this.#openKept(pieceAt(this.geometry, number), kept, scope.signal, unchecked)
       }
       if (this.#gone || !this.claims.has(number)) throw this.notFound()
       await this.claims.outcome(number, scope.signal)
@@ -202,6 +202,7 @@ export abstract class BasicTask implements KeptTask {
     kept: KeptPiece,
     signal: AbortSignal,
     onClose: () => void,
+    unchecked: boolean,
   ): Promise<OpenPiece>
   /** A hold was taken. */
   protected holdTaken(): void {}
@@ -278,6 +279,16 @@ export abstract class BasicTask implements KeptTask {
     publish('dragonfly-peer:store:dropped', () => ({ task, bytes: piece.length, why: 'damaged' }))
   }
 
+  /** Stops keeping all of them: the place where they lay is gone. Their numbers. */
+  protected dropAll(): Iterable<number> {
+    const { bytes } = this.table
+    if (bytes === 0) return []
+    this.#dropped = true
+    const { id: task } = this.#record
+    publish('dragonfly-peer:store:dropped', () => ({ task, bytes, why: 'damaged' }))
+    return this.table.clear()
+  }
+
   /** The error for an output that is asked for while pieces are missing. It is the caller's fault unless a piece was lost on the way. */
   protected incomplete(): Error {
     const missing = this.table.firstMissing ?? 0
@@ -298,7 +309,12 @@ export abstract class BasicTask implements KeptTask {
   /** What errors name as the place of the content. */
   protected abstract readonly place: string
 
-  async #openKept(piece: Piece, kept: KeptPiece, signal: AbortSignal): Promise<OpenPiece> {
+  async #openKept(
+    piece: Piece,
+    kept: KeptPiece,
+    signal: AbortSignal,
+    unchecked: boolean,
+  ): Promise<OpenPiece> {
     this.touch()
     this.#readers++
     let open = true
@@ -307,7 +323,7 @@ export abstract class BasicTask implements KeptTask {
       open = false
     }
     try {
-      return await this.openKept(piece, kept, signal, close)
+      return await this.openKept(piece, kept, signal, close, unchecked)
     } catch (error) {
       close()
       throw error

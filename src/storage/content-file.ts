@@ -1,4 +1,3 @@
-import { PeerError } from '../errors.ts'
 import type { Xxhash } from '../hash/xxhash.ts'
 import type { Geometry, Piece } from '../task/piece.ts'
 import { Bitmap } from '../util/bitmap.ts'
@@ -6,7 +5,7 @@ import type { Clock } from '../util/clock.ts'
 import { abortable } from '../util/scope.ts'
 import type { Descriptors, Lease } from './descriptors.ts'
 import { sameContent, sameStamp, settled, type Stamp } from './open-file.ts'
-import { hashPiece } from './piece-check.ts'
+import { hashPiece, isUnreadable } from './piece-check.ts'
 import type { SlabPool } from './slabs.ts'
 
 /**
@@ -47,7 +46,7 @@ const comparesMax = 3
 export class ContentFile {
   readonly path: string
   readonly #host: ContentHost
-  readonly #believed: Bitmap
+  #believed: Bitmap
   /** Comparisons under way, by piece. */
   readonly #hashing = new Map<number, Promise<bigint | undefined>>()
   #ownership: Ownership
@@ -130,7 +129,7 @@ export class ContentFile {
     const stamp = lease.file.stamp()
     if (this.#stamp !== undefined && sameStamp(this.#stamp, stamp)) return stamp
     this.#stamp = stamp
-    for (const number of this.#believed) this.#believed.delete(number)
+    this.#believed = new Bitmap(this.#believed.count)
     return stamp
   }
 
@@ -150,8 +149,7 @@ export class ContentFile {
     try {
       return await hashPiece(lease.file, piece, readSlabs, xxhash, lifetime)
     } catch (error) {
-      // The disk cannot read the place any more: as good as wrong bytes.
-      if (PeerError.is(error, 'STORE_FAILED') && error.details.errno === 'EIO') return undefined
+      if (isUnreadable(error)) return undefined
       throw error
     } finally {
       lease.release()

@@ -4,9 +4,9 @@ import { type Geometry, pieceAt } from '../task/piece.ts'
 import type { ContentFile, ContentHost } from './content-file.ts'
 import type { Lease } from './descriptors.ts'
 import { sameContent, settled } from './open-file.ts'
-import { readPiece } from './piece-check.ts'
+import { isUnreadable, readPiece } from './piece-check.ts'
 import { placeOutput } from './placement.ts'
-import type { OutputOptions, OutputWay } from './store.ts'
+import type { OutputOptions, OutputWay, TemporaryNotes } from './store.ts'
 
 /** Rights of a file that an output has as well. */
 const linkedMode = 0o444
@@ -16,6 +16,8 @@ export interface ContentOutput {
   readonly content: ContentFile
   readonly lease: Lease
   readonly cut: Geometry
+  /** Where temporary files are written down. */
+  readonly notes: TemporaryNotes
   /** Writes into the journal that others can write to the file from now on. */
   readonly saveLinked: () => Promise<void>
   /** The error when the file was written to while it was copied. */
@@ -35,6 +37,7 @@ export async function outputContent(
     {
       length: cut.contentLength,
       file: content.path,
+      notes: source.notes,
       copyInto: (output, signal) => copyInto(host, source, output, signal),
       check: () => {
         if (!sameContent(before, lease.file.stamp())) throw source.damaged()
@@ -82,6 +85,14 @@ async function copyInto(
   }
   for (let number = 0; number < cut.pieceCount; number++) {
     const piece = pieceAt(cut, number)
-    if (!(await readPiece(lease.file, piece, host.readSlabs, signal, write))) throw source.damaged()
+    let whole = false
+    try {
+      whole = await readPiece(lease.file, piece, host.readSlabs, signal, write)
+    } catch (error) {
+      // What `write` throws is no PeerError, so this is about the source.
+      if (!isUnreadable(error)) throw error
+      source.content.doubt(number)
+    }
+    if (!whole) throw source.damaged()
   }
 }

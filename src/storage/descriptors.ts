@@ -57,7 +57,7 @@ export class Descriptors {
     let entry = this.#entries.get(key)
     if (entry === undefined || (writable && !entry.writable)) {
       if (entry !== undefined) this.drop(key)
-      const opened = OpenFile.open(path, writable ? writeFlags : readFlags)
+      const opened = this.#openFile(path, writable ? writeFlags : readFlags)
       entry = { key, writable, opened, users: 0, idleSince: 0, dropped: false }
       this.#entries.set(key, entry)
     }
@@ -101,6 +101,18 @@ export class Descriptors {
     await Promise.all(this.#closing)
   }
 
+  /** The process may have too many descriptors: then those that rest here are given up first. */
+  async #openFile(path: string, flags: number): Promise<OpenFile> {
+    try {
+      return await OpenFile.open(path, flags)
+    } catch (error) {
+      if (this.#idle.size === 0 || !isOutOfDescriptors(error)) throw error
+      for (const { key } of this.#idle) this.drop(key)
+      await Promise.all(this.#closing)
+      return await OpenFile.open(path, flags)
+    }
+  }
+
   #release(entry: Entry): void {
     entry.users--
     if (entry.users > 0) return
@@ -138,4 +150,8 @@ export class Descriptors {
       if (this.#idle.size > 0) this.#watch()
     })
   }
+}
+
+function isOutOfDescriptors(error: unknown): boolean {
+  return PeerError.is(error, 'STORE_FAILED') && ['EMFILE', 'ENFILE'].includes(error.details.errno)
 }

@@ -5,6 +5,7 @@ import type { OpenPiece } from '../task/ports.ts'
 import type { ContentFile } from './content-file.ts'
 import type { Lease } from './descriptors.ts'
 import { sameContent, type Stamp } from './open-file.ts'
+import { isUnreadable } from './piece-check.ts'
 import type { KeptPiece } from './piece-table.ts'
 
 /** What an open piece holds until it is closed. */
@@ -41,7 +42,13 @@ export class DiskPiece implements OpenPiece {
     const wanted = Math.min(into.length, this.piece.length - position)
     if (wanted <= 0) return 0
     const { content, lease, damaged } = this.#parts
-    const count = await lease.file.read(into.subarray(0, wanted), this.piece.offset + position)
+    let count = 0
+    try {
+      count = await lease.file.read(into.subarray(0, wanted), this.piece.offset + position)
+    } catch (error) {
+      // Was it believed, nobody would look at it again, and each reader would meet the same bad place.
+      if (!isUnreadable(error)) throw error
+    }
     if (count < wanted || this.#written()) {
       content.doubt(this.piece.number)
       throw damaged()

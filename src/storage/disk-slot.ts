@@ -10,7 +10,7 @@ const slotSlabsMax = 3
 
 /** What a slot holds until its end. */
 export interface DiskSlotParts {
-  readonly xxh64: Xxh64
+  readonly create64: () => Xxh64
   readonly pool: SlabPool
   /** Taken from the pool for this slot. */
   readonly slab: Uint8Array
@@ -41,7 +41,7 @@ export class DiskSlot extends FillSlot {
   #change: Deferred<void> | undefined
 
   constructor(task: object, piece: Piece, parts: DiskSlotParts) {
-    super(task, piece, new PieceSum(parts.xxh64))
+    super(task, piece, new PieceSum(parts.create64))
     this.#parts = parts
     this.#spare = parts.slab
   }
@@ -78,6 +78,18 @@ export class DiskSlot extends FillSlot {
     }
     if (this.#failure !== undefined) throw this.#failure.error
     if (this.released) throw released()
+  }
+
+  /** A write that comes late would put old bytes over new ones: all are waited for. The last slab stays, because the piece is not complete. */
+  protected async rewound(): Promise<void> {
+    while (this.#writing > 0) {
+      this.#change ??= deferred()
+      await this.#change.promise
+    }
+    if (this.#failure !== undefined) throw this.#failure.error
+    this.#at = 0
+    this.#digested = 0
+    this.#sent = 0
   }
 
   protected freed(): void {

@@ -3,7 +3,9 @@ import { PeerError } from '../errors.ts'
 import type { Xxh64, Xxhash } from '../hash/xxhash.ts'
 import { crc32 } from '../hash/crc32.ts'
 import { type Geometry, geometry, pieceLengthMin } from '../task/piece.ts'
+import { withErrno } from './errno.ts'
 import { createFlags, OpenFile } from './open-file.ts'
+import { CrcCheck } from './crc-check.ts'
 import { type PieceSums, sumPieces } from './piece-check.ts'
 import { growth, type Quota } from './quota.ts'
 import type { SlabPool } from './slabs.ts'
@@ -40,6 +42,8 @@ export class DiskSpool implements Spool {
   readonly #path: string
   readonly #file: OpenFile
   readonly #sums: PieceSums[] = []
+  /** Of all parts of `pieceLengthMin` bytes: 8 bytes for 4 MiB. */
+  readonly #crcs: number[] = []
   #crc = 0
   #hash: Xxh64
   #filling = new Uint8Array(bufferBytes)
@@ -141,6 +145,7 @@ export class DiskSpool implements Spool {
   }
 
   #endPiece(): void {
+    this.#crcs.push(this.#crc)
     if (this.#sums.length < sumsMax) this.#sums.push({ crc: this.#crc, xxh64: this.#hash.digest() })
     this.#crc = 0
     this.#hash = this.#host.xxhash.create64()
@@ -151,9 +156,12 @@ export class DiskSpool implements Spool {
     if (cut.pieceLength === pieceLengthMin && cut.pieceCount === this.#sums.length) {
       return this.#sums
     }
-    const sums = await sumPieces(this.#file, cut, readSlabs, xxhash, lifetime)
-    if (sums !== undefined) return sums
-    throw new PeerError('STORE_FAILED', `${this.#path} is shorter than what was written to it`, {
+    const check = new CrcCheck(this.#crcs, pieceLengthMin)
+    const see = (bytes: Uint8Array): void => check.add(bytes)
+    const sums = await sumPieces(this.#file, cut, { slabs: readSlabs, xxhash, see }, lifetime)
+    // What the disk gives back becomes what others are told: it has to be what came in.
+    if (sums !== undefined && check.good()) return sums
+    throw new PeerError('STORE_FAILED', `${this.#path} is not what was written to it`, {
       path: this.#path,
       operation: 'read',
       errno: 'EIO',
@@ -166,8 +174,12 @@ export class DiskSpool implements Spool {
     this.#host.quota.give(this.#taken)
     this.#taken = 0
     this.#host.ended(this)
-    await this.#file.close()
-    await rm(this.#path, { force: true })
+    const path = this.#path
+    try {
+      await this.#file.close()
+    } finally {
+      await withErrno({ path, operation: 'remove' }, rm(path, { force: true }))
+    }
   }
 
   #refuseEnded(): void {

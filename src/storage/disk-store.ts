@@ -12,15 +12,20 @@ import { Scope } from '../util/scope.ts'
 import { readAdopted } from './adoption.ts'
 import { ContentFile } from './content-file.ts'
 import { Descriptors } from './descriptors.ts'
-import { DiskSpool, type DiskSpoolHost, type SpooledContent } from './disk-spool.ts'
-import { type DiskHost, DiskTask } from './disk-task.ts'
+import type { DiskHost } from './disk-host.ts'
+import type { DiskSpoolHost, SpooledContent } from './disk-spool.ts'
+import { DiskSpools } from './disk-spools.ts'
+import { DiskTask } from './disk-task.ts'
 import { DiskTasks } from './disk-tasks.ts'
 import { withErrno } from './errno.ts'
 import { Collector, type GcOptions, highWater } from './gc.ts'
 import type { GcChoice } from './gc-policy.ts'
 import { Journal } from './journal.ts'
 import { fileRecord, type JournalRecord, taskRecord } from './journal-record.ts'
+import { removeLeftover } from './leftover.ts'
 import { createFlags, OpenFile } from './open-file.ts'
+import { OutputNotes } from './output-notes.ts'
+import { Pace } from './pace.ts'
 import type { PieceSums } from './piece-check.ts'
 import { Quota } from './quota.ts'
 import { type RecoveredTask, Recovery } from './recovery.ts'
@@ -40,8 +45,6 @@ import { Turns } from './turns.ts'
 
 /** Slabs for pieces that are compared or copied. */
 const readSlabCount = 4
-/** Most spools at a time; each has 512 KiB of memory and a descriptor. */
-const spoolsMax = 64
 
 /** How a disk store is opened. */
 export interface DiskStoreOptions extends GcOptions {
@@ -63,6 +66,7 @@ export interface DiskStoreOptions extends GcOptions {
  */
 export class DiskStore implements Store {
   readonly name = 'disk'
+  readonly notes: OutputNotes
   readonly #tasks: DiskTasks
   readonly #turns = new Turns()
   readonly #lifetime: AbortController
@@ -70,20 +74,18 @@ export class DiskStore implements Store {
   readonly #lock: StoreLock
   readonly #host: DiskHost
   readonly #collector: Collector
-  readonly #slabs: SlabPool
   #nextKey: number
-  readonly #spools = new Set<DiskSpool>()
-  #spoolsOpening = 0
+  readonly #spools = new DiskSpools()
   #closing: Promise<void> | undefined
 
   private constructor(parts: StoreParts, options: DiskStoreOptions) {
-    const { tasks, folder, journal, recovery } = parts
+    const { tasks, folder, journal, notes } = parts
     const clock = options.clock ?? systemClock
     this.#tasks = tasks
     this.#folder = folder
+    this.notes = notes
     this.#lock = parts.lock
-    this.#nextKey = recovery.nextKey
-    this.#slabs = options.slabs ?? new SlabPool()
+    this.#nextKey = parts.nextKey
     this.#lifetime = new AbortController()
     const { signal: lifetime } = this.#lifetime
     // Every running call listens; there is nothing to warn of.
@@ -94,7 +96,7 @@ export class DiskStore implements Store {
       highWater: options.highWater ?? highWater,
       collect: () => this.#collector.collect(),
       free: () => folder.free(),
-      written: () => tasks.bytesWritten() + this.#bytesSpooled(),
+      written: () => tasks.bytesWritten() + this.#spools.bytes,
     })
     this.#host = {
       clock,
@@ -102,10 +104,11 @@ export class DiskStore implements Store {
       journal,
       quota,
       descriptors: new Descriptors(clock),
-      slabs: this.#slabs,
+      slabs: options.slabs ?? new SlabPool(),
       readSlabs: new SlabPool({ count: readSlabCount }),
       xxhash: parts.xxhash,
       folder,
+      notes,
     }
     this.#collector = new Collector(
       {
@@ -113,12 +116,13 @@ export class DiskStore implements Store {
         tasks: () => tasks.garbage(),
         drop: (choice) => this.#collect(choice),
         capacity: () => quota.capacity(),
-        tick: () => this.#saveUse(),
+        tick: async () => {
+          await tasks.saveUses(journal)
+          await journal.tidy()
+        },
       },
       options,
     )
-    for (const task of recovery.tasks().values()) this.#recover(task)
-    this.#collector.start()
   }
 
   /** @throws PeerError STORE_LOCKED, STORE_VERSION, STORE_FAILED, PERMISSION_DENIED, NO_SPACE */
@@ -134,10 +138,16 @@ export class DiskStore implements Store {
       journal = await Journal.open({ path: folder.journal, xxhash, source: tasks }, (record) =>
         recovery.play(record),
       )
-      await folder.sweep(recovery.tasks().keys())
-      return new DiskStore({ tasks, folder, lock, journal, recovery, xxhash }, options)
+      const notes = new OutputNotes(folder.outputs)
+      await notes.clear()
+      const { nextKey } = recovery
+      const store = new DiskStore({ tasks, folder, lock, journal, nextKey, notes, xxhash }, options)
+      await store.#recoverAll([...recovery.tasks().values()])
+      store.#collector.start()
+      return store
     } catch (error) {
-      await journal?.close()
+      // Why it cannot be opened is what is told, whatever else goes wrong with such a disk now.
+      await journal?.close().catch(() => undefined)
       await lock.release()
       throw error
     }
@@ -157,7 +167,7 @@ export class DiskStore implements Store {
       this.#refuseClosed()
       const there = this.#tasks.get(record.id)
       if (there === undefined) return await this.#make(record, cut, options)
-      if (!sameCut(there.geometry, cut)) {
+      if (!there.isCut(cut)) {
         throw new RangeError(`Task ${record.id} is kept with another length or piece length`)
       }
       await there.update(record)
@@ -167,22 +177,10 @@ export class DiskStore implements Store {
 
   async spool(): Promise<Spool> {
     this.#refuseClosed()
-    if (this.#spools.size + this.#spoolsOpening >= spoolsMax) {
-      const details = { limit: 'spools', value: spoolsMax }
-      throw new PeerError('LIMIT_REACHED', `There are ${spoolsMax} spools already`, details)
-    }
     const { quota, readSlabs, xxhash, lifetime } = this.#host
     const take: DiskSpoolHost['take'] = (record, content) => this.#takeOver(record, content)
-    const ended = (spool: DiskSpool): void => void this.#spools.delete(spool)
-    this.#spoolsOpening++
-    try {
-      const host = { quota, readSlabs, xxhash, lifetime, take, ended }
-      const spool = await DiskSpool.open(host, this.#folder.newPath())
-      this.#spools.add(spool)
-      return spool
-    } finally {
-      this.#spoolsOpening--
-    }
+    const host = { quota, readSlabs, xxhash, lifetime, take }
+    return await this.#spools.open(host, this.#folder.newPath())
   }
 
   async adopt(
@@ -234,15 +232,26 @@ export class DiskStore implements Store {
   async #close(): Promise<void> {
     this.#lifetime.abort(new PeerError('CLOSED', 'The store is closed', { what: 'store' }))
     await this.#collector.close()
-    await Promise.all([...this.#spools].map((spool) => spool.discard()))
+    await this.#spools.discard()
     await this.#turns.settled()
     await Promise.all([...this.#tasks.values()].map((task) => task.settled()))
     await this.#host.descriptors.close()
     try {
-      await this.#saveUse()
+      await this.#tasks.saveUses(this.#host.journal)
       await this.#host.journal.close()
     } finally {
       await this.#lock.release()
+    }
+  }
+
+  /** Tasks whose file somebody removed meanwhile are not kept: a download of theirs begins anew. */
+  async #recoverAll(tasks: readonly RecoveredTask[]): Promise<void> {
+    const own = tasks.filter(({ ownership }) => ownership !== 'adopted')
+    const there = await this.#folder.sweep(own.map(({ record }) => record.id))
+    const pace = new Pace()
+    for (const task of tasks) {
+      if (pace.due) await pace.rest()
+      if (task.ownership === 'adopted' || there.has(task.record.id)) this.#recover(task)
     }
   }
 
@@ -274,7 +283,7 @@ export class DiskStore implements Store {
       return await this.#keep({ record, cut, content, bytesTaken })
     } catch (error) {
       this.#host.quota.give(bytesTaken)
-      await rm(path, { force: true })
+      await removeLeftover(path)
       throw error
     }
   }
@@ -291,13 +300,16 @@ export class DiskStore implements Store {
       await this.#folder.makeFolderFor(record.id)
       await withErrno({ path, operation: 'rename' }, rename(spooled.path, path))
       const content = new ContentFile(this.#host, path, cut, 'own')
-      // The bytes were let in as those of the spool, which gives them back now.
-      this.#host.quota.force(cut.contentLength)
       const bytesTaken = cut.contentLength
+      // The bytes were let in as those of the spool, which gives them back now.
+      this.#host.quota.force(bytesTaken)
       try {
         return await this.#keepWhole({ record, cut, content, sums, bytesTaken })
       } catch (error) {
-        if (!this.#tasks.has(record.id)) this.#host.quota.give(bytesTaken)
+        if (!this.#tasks.has(record.id)) {
+          this.#host.quota.give(bytesTaken)
+          await removeLeftover(path)
+        }
         throw error
       }
     })
@@ -328,13 +340,14 @@ export class DiskStore implements Store {
     sums: PieceSums[],
   ): Promise<DiskTask | undefined> {
     const there = this.#tasks.get(record.id)
-    if (there === undefined || !sameCut(there.geometry, cut) || !there.matches(sums))
-      return undefined
+    if (there === undefined || !there.isCut(cut) || !there.matches(sums)) return undefined
     await there.update(record)
     return there
   }
 
   async #collect(choice: GcChoice): Promise<void> {
+    // Somebody works on that very task. Waiting for them could be for ever: they may wait for room, and so for this collection.
+    if (this.#turns.busy(choice.id)) return
     await this.#turns.run(choice.id, async () => {
       // Somebody may have come since the policy looked.
       if (this.#tasks.get(choice.id)?.held === false) await this.#drop(choice.id, choice.why)
@@ -349,24 +362,19 @@ export class DiskStore implements Store {
     const bytes = task.room.taken
     task.forget()
     publish('dragonfly-peer:store:dropped', () => ({ task: id, bytes, why }))
+    const deleted = { is: 'deleted', key: task.key } as const
     try {
-      await this.#host.journal.append({ is: 'deleted', key: task.key })
+      // A full disk takes no record, and this is how it gets room: then the file goes first. A task without its file is not recovered, so that does no harm.
+      const noted = await this.#host.journal.append(deleted).then(
+        () => true,
+        () => false,
+      )
       await task.removeFile()
+      if (!noted) await this.#host.journal.append(deleted)
     } finally {
       task.room.drop()
     }
     return true
-  }
-
-  async #saveUse(): Promise<void> {
-    const records = this.#tasks.unsavedUses()
-    if (records.length > 0) await this.#host.journal.append(...records)
-  }
-
-  #bytesSpooled(): number {
-    let bytes = 0
-    for (const spool of this.#spools) bytes += spool.length
-    return bytes
   }
 
   #refuseClosed(): void {
@@ -379,7 +387,8 @@ interface StoreParts {
   readonly folder: StoreFolder
   readonly lock: StoreLock
   readonly journal: Journal
-  readonly recovery: Recovery
+  readonly nextKey: number
+  readonly notes: OutputNotes
   readonly xxhash: DiskHost['xxhash']
 }
 
@@ -388,8 +397,4 @@ interface NewTask {
   readonly cut: Geometry
   readonly content: ContentFile
   readonly bytesTaken: number
-}
-
-function sameCut(left: Geometry, right: Geometry): boolean {
-  return left.contentLength === right.contentLength && left.pieceLength === right.pieceLength
 }

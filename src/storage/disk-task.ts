@@ -3,34 +3,23 @@ import { PeerError } from '../errors.ts'
 import { type Geometry, type Piece, pieceAt } from '../task/piece.ts'
 import type { OpenPiece } from '../task/ports.ts'
 import { Scope } from '../util/scope.ts'
-import { BasicTask, type TaskHost } from './basic-task.ts'
+import { BasicTask } from './basic-task.ts'
 import { copyGoodPieces } from './content-copy.ts'
-import { ContentFile, type ContentHost } from './content-file.ts'
+import { ContentFile } from './content-file.ts'
 import { outputContent } from './content-output.ts'
 import type { Lease } from './descriptors.ts'
+import type { DiskHost } from './disk-host.ts'
 import { DiskPiece } from './disk-piece.ts'
 import { DiskSlot } from './disk-slot.ts'
 import { withErrno } from './errno.ts'
 import type { FillSlot } from './fill-slot.ts'
-import type { Journal } from './journal.ts'
 import { fileRecord, type JournalRecord, pieceRecord, taskRecord } from './journal-record.ts'
+import { removeLeftover } from './leftover.ts'
 import type { Stamp } from './open-file.ts'
 import type { KeptPiece, PieceTable } from './piece-table.ts'
-import type { Quota } from './quota.ts'
 import { Reservation } from './reservation.ts'
-import type { SlabPool } from './slabs.ts'
 import type { OutputOptions, OutputWay, TaskRecord } from './store.ts'
-import type { StoreFolder } from './store-folder.ts'
 import { Turns } from './turns.ts'
-
-/** What a disk task needs from its store. */
-export interface DiskHost extends TaskHost, ContentHost {
-  readonly journal: Journal
-  /** For pieces on their way in. A stalled parent keeps one as long as it may stall. */
-  readonly slabs: SlabPool
-  readonly quota: Quota
-  readonly folder: StoreFolder
-}
 
 /** What a task starts with. */
 export interface DiskTaskState {
@@ -85,6 +74,13 @@ export class DiskTask extends BasicTask {
     return Math.min(this.room.taken, this.table.bytes)
   }
 
+  /** Whether it is cut like this. */
+  isCut({ contentLength, pieceLength }: Geometry): boolean {
+    return (
+      this.geometry.contentLength === contentLength && this.geometry.pieceLength === pieceLength
+    )
+  }
+
   /** Whether these sums are those of its pieces. */
   matches(sums: readonly { readonly crc: number; readonly xxh64: bigint }[]): boolean {
     return sums.every(({ crc, xxh64 }, number) => {
@@ -99,21 +95,29 @@ export class DiskTask extends BasicTask {
 
   /** What the journal has to say of it. */
   *records(): Generator<JournalRecord> {
-    const { key, record, usedAt } = this
+    const { key, record } = this
     yield taskRecord(key, record, this.geometry)
     if (this.#content.ownership !== 'own') yield fileRecord(key, this.#content)
-    yield { is: 'used', key, usedAt }
+    yield this.use()
     for (const number of this.table.numbers()) {
       const piece = this.table.get(number)
       if (piece !== undefined) yield pieceRecord(key, number, piece)
     }
   }
 
-  /** Its last use, if the journal does not know of it. */
-  unsavedUse(): JournalRecord | undefined {
-    if (this.usedAt === this.#savedUsedAt) return undefined
-    this.#savedUsedAt = this.usedAt
+  /** The journal knows of its last use. */
+  get useSaved(): boolean {
+    return this.usedAt === this.#savedUsedAt
+  }
+
+  /** Its last use, for the journal. */
+  use(): JournalRecord & { readonly is: 'used' } {
     return { is: 'used', key: this.key, usedAt: this.usedAt }
+  }
+
+  /** The journal knows of that use. */
+  savedUse(usedAt: number): void {
+    this.#savedUsedAt = usedAt
   }
 
   /** Takes over pieces that lie in the file already and were seen to do so. */
@@ -184,8 +188,8 @@ export class DiskTask extends BasicTask {
           unfill()
           release()
         }
-        const xxh64 = xxhash.create64()
-        return new DiskSlot(this, piece, { xxh64, pool: slabs, slab, lease, onEnd })
+        const { create64 } = xxhash
+        return new DiskSlot(this, piece, { create64, pool: slabs, slab, lease, onEnd })
       } catch (error) {
         lease.release()
         throw error
@@ -244,7 +248,8 @@ export class DiskTask extends BasicTask {
       const saveLinked = (): Promise<void> =>
         this.#host.journal.append({ is: 'file', key, ownership: 'linked' })
       const damaged = (): unknown => this.#damagedError(content, undefined)
-      const source = { content, lease, cut, saveLinked, damaged }
+      const { notes } = this.#host
+      const source = { content, lease, cut, saveLinked, damaged, notes }
       return await outputContent(this.#host, source, path, options)
     } finally {
       lease.release()
@@ -285,14 +290,31 @@ export class DiskTask extends BasicTask {
   }
 
   async #damaged(numbers: readonly number[]): Promise<void> {
-    for (const number of numbers) this.drop(pieceAt(this.geometry, number))
     for (let from = 0; from < numbers.length; from += recordsAtOnce) {
       const part = numbers.slice(from, from + recordsAtOnce)
-      const { key } = this
-      await this.#host.journal.append(
-        ...part.map((number) => ({ is: 'damaged', key, number }) as const),
-      )
+      for (const number of part) this.drop(pieceAt(this.geometry, number))
+      await this.#noteDamaged(part)
     }
+  }
+
+  /** Somebody removed the file: nothing of it is kept any more. */
+  async #lost(): Promise<void> {
+    let part: number[] = []
+    for (const number of this.dropAll()) {
+      part.push(number)
+      if (part.length < recordsAtOnce) continue
+      await this.#noteDamaged(part)
+      part = []
+    }
+    await this.#noteDamaged(part)
+  }
+
+  async #noteDamaged(numbers: readonly number[]): Promise<void> {
+    if (numbers.length === 0) return
+    const { key } = this
+    await this.#host.journal.append(
+      ...numbers.map((number) => ({ is: 'damaged', key, number }) as const),
+    )
   }
 
   #damagedError(content: ContentFile, piece: Piece | undefined): PeerError {
@@ -310,8 +332,7 @@ export class DiskTask extends BasicTask {
     } catch (error) {
       if (this.gone) throw this.notFound()
       if (!PeerError.is(error, 'FILE_NOT_FOUND')) throw error
-      // Somebody removed the file: nothing of it is kept any more.
-      if (this.#content === content) await this.#damaged([...this.table.numbers()])
+      if (this.#content === content) await this.#lost()
       throw this.#damagedError(content, undefined)
     }
   }
@@ -322,7 +343,8 @@ export class DiskTask extends BasicTask {
     try {
       return await content.lease(true)
     } catch (error) {
-      if (!PeerError.is(error, 'FILE_NOT_FOUND') || this.gone) throw error
+      if (this.gone) throw this.notFound()
+      if (!PeerError.is(error, 'FILE_NOT_FOUND')) throw error
       await this.#replaceFile(signal, content)
       return await this.#content.lease(true)
     }
@@ -345,7 +367,7 @@ export class DiskTask extends BasicTask {
         this.refuseGone()
         await withErrno({ path, operation: 'rename' }, rename(temporary, path))
       } catch (error) {
-        await rm(temporary, { force: true })
+        await removeLeftover(temporary)
         throw error
       }
       this.#content = into

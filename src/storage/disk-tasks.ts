@@ -1,10 +1,13 @@
-import type { GcTask } from './gc-policy.ts'
 import type { DiskTask } from './disk-task.ts'
-import type { JournalSource } from './journal.ts'
+import type { GcTask } from './gc-policy.ts'
+import type { Journal, JournalSource } from './journal.ts'
 import type { JournalRecord } from './journal-record.ts'
+import { Pace } from './pace.ts'
 
 /** Records of a task beside its pieces. */
 const recordsOfTask = 3
+/** Records of last uses that go into the journal at once. */
+const usesAtOnceMax = 512
 
 /** The tasks of a disk store by id, and what is asked of all of them together. */
 export class DiskTasks extends Map<string, DiskTask> implements JournalSource {
@@ -22,18 +25,27 @@ export class DiskTasks extends Map<string, DiskTask> implements JournalSource {
   }
 
   /** The tasks, as collection sees them. */
-  garbage(): GcTask[] {
-    return [...this.values()].map((task) => task.garbage(task.room.taken))
+  *garbage(): Generator<GcTask> {
+    for (const task of this.values()) yield task.garbage(task.room.taken)
   }
 
-  /** When tasks were used, as far as the journal does not know. */
-  unsavedUses(): JournalRecord[] {
-    const records: JournalRecord[] = []
-    for (const task of this.values()) {
-      const record = task.unsavedUse()
-      if (record !== undefined) records.push(record)
+  /** Tells the journal when tasks were used. In parts: each record costs a checksum, and there may be as many as there are tasks. */
+  async saveUses(journal: Pick<Journal, 'append'>): Promise<void> {
+    const pace = new Pace()
+    let used: DiskTask[] = []
+    const save = async (): Promise<void> => {
+      const part = used
+      used = []
+      const records = part.map((task) => task.use())
+      await journal.append(...records)
+      for (const [at, task] of part.entries()) task.savedUse(records[at]?.usedAt ?? 0)
     }
-    return records
+    for (const task of this.values()) {
+      if (pace.due) await pace.rest()
+      if (!task.useSaved) used.push(task)
+      if (used.length === usesAtOnceMax) await save()
+    }
+    if (used.length > 0) await save()
   }
 
   #sum(of: (task: DiskTask) => number): number {

@@ -11,17 +11,25 @@ const nothing = new Uint8Array(0)
 
 /** Digests of one piece on its way in. */
 export class PieceSum {
-  readonly #xxh64: Xxh64 | undefined
+  readonly #create64: (() => Xxh64) | undefined
+  #xxh64: Xxh64 | undefined
   #crc = 0
 
-  /** @param xxh64 - a new hash; left out where the piece never outlives the process */
-  constructor(xxh64?: Xxh64) {
-    this.#xxh64 = xxh64
+  /** @param create64 - makes a hash; left out where the piece never outlives the process */
+  constructor(create64?: () => Xxh64) {
+    this.#create64 = create64
+    this.#xxh64 = create64?.()
   }
 
   add(bytes: Uint8Array): void {
     this.#crc = crc32(bytes, this.#crc)
     this.#xxh64?.update(bytes)
+  }
+
+  /** Forgets everything. */
+  reset(): void {
+    this.#crc = 0
+    this.#xxh64 = this.#create64?.()
   }
 
   get crc(): number {
@@ -86,6 +94,15 @@ export abstract class FillSlot implements Slot {
     this.took(count)
   }
 
+  async rewind(): Promise<void> {
+    if (this.#filled === this.piece.length) throw new RangeError('The piece is complete')
+    this.#offered = nothing
+    await this.rewound()
+    if (this.#released) throw released()
+    this.#sum.reset()
+    this.#filled = 0
+  }
+
   async finish(): Promise<string> {
     if (this.#filled < this.piece.length) {
       throw new RangeError(`${this.piece.length - this.#filled} bytes are missing in the piece`)
@@ -115,6 +132,8 @@ export abstract class FillSlot implements Slot {
   protected abstract took(count: number): void
   /** Resolves when all bytes lie where they are kept. */
   protected abstract settled(): Promise<void>
+  /** Back to the beginning of the piece; resolves when nothing of it is on its way any more. */
+  protected abstract rewound(): Promise<void>
   /** Gives back whatever the slot holds. Called once. */
   protected abstract freed(): void
 
@@ -158,6 +177,12 @@ export class DirectSlot extends FillSlot {
     return Promise.resolve()
   }
 
+  protected rewound(): Promise<void> {
+    this.#at = 0
+    this.#digested = 0
+    return Promise.resolve()
+  }
+
   protected freed(): void {
     this.#onEnd()
   }
@@ -189,6 +214,10 @@ export class BlindSlot extends FillSlot {
   }
 
   protected settled(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  protected rewound(): Promise<void> {
     return Promise.resolve()
   }
 

@@ -35,31 +35,67 @@ export interface GcChoice {
   readonly why: 'ttl' | 'usage'
 }
 
+/** Tasks that are looked at, and sorted, between two pauses. */
+const tasksAtOnceMax = 512
+
 /**
  * Decides what a store drops: first everything whose time is over, then, if too much is taken, what was not used for longest. Never what is held,
  * and never a persistent task before its time. Pure; `Collector` acts on it.
+ *
+ * Yields each choice, and `undefined` where the work may pause: between two of these stand no more than `tasksAtOnceMax` tasks. What is left to choose from is
+ * sorted in runs of that length, which are merged only as far as something has to go.
  */
-export function chooseGarbage(tasks: readonly GcTask[], limits: GcLimits): GcChoice[] {
-  const chosen: GcChoice[] = []
-  const rest: GcTask[] = []
+export function* garbageSteps(
+  tasks: Iterable<GcTask>,
+  limits: GcLimits,
+): Generator<GcChoice | undefined, void, undefined> {
+  const runs: GcTask[][] = []
+  let run: GcTask[] = []
+  let seen = 0
   let taken = limits.bytesUsed
   for (const task of tasks) {
-    if (task.held) continue
-    if (expired(task, limits)) {
-      chosen.push({ id: task.id, why: 'ttl' })
+    if (!task.held && expired(task, limits)) {
       taken -= task.bytes
-    } else if (!task.persistent && task.bytes > 0) {
-      rest.push(task)
+      yield { id: task.id, why: 'ttl' }
+    } else if (!task.held && !task.persistent && task.bytes > 0) {
+      run.push(task)
     }
+    seen++
+    if (seen % tasksAtOnceMax > 0) continue
+    runs.push(run.sort(latestFirst))
+    run = []
+    yield undefined
   }
-  if (taken <= limits.highWaterBytes) return chosen
-  rest.sort((left, right) => left.usedAt - right.usedAt || left.createdAt - right.createdAt)
-  for (const task of rest) {
-    if (taken <= limits.lowWaterBytes) break
-    chosen.push({ id: task.id, why: 'usage' })
+  runs.push(run.sort(latestFirst))
+  if (taken <= limits.highWaterBytes) return
+  while (taken > limits.lowWaterBytes) {
+    const task = takeOldest(runs)
+    if (task === undefined) return
     taken -= task.bytes
+    yield { id: task.id, why: 'usage' }
   }
-  return chosen
+}
+
+/** All choices at once. */
+export function chooseGarbage(tasks: Iterable<GcTask>, limits: GcLimits): GcChoice[] {
+  return [...garbageSteps(tasks, limits)].filter((step) => step !== undefined)
+}
+
+/** The longest unused of all runs, each of which ends with its own. */
+function takeOldest(runs: GcTask[][]): GcTask | undefined {
+  let from: GcTask[] | undefined
+  let oldest: GcTask | undefined
+  for (const run of runs) {
+    const last = run.at(-1)
+    if (last === undefined || (oldest !== undefined && latestFirst(last, oldest) <= 0)) continue
+    oldest = last
+    from = run
+  }
+  return from?.pop()
+}
+
+function latestFirst(left: GcTask, right: GcTask): number {
+  return right.usedAt - left.usedAt || right.createdAt - left.createdAt
 }
 
 function expired(task: GcTask, limits: GcLimits): boolean {

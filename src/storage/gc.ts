@@ -1,5 +1,5 @@
 import type { Clock } from '../util/clock.ts'
-import { chooseGarbage, type GcChoice, type GcTask } from './gc-policy.ts'
+import { type GcChoice, type GcTask, garbageSteps } from './gc-policy.ts'
 
 /** A turn of the event loop drops at most so many tasks. */
 const dropsPerTurnMax = 16
@@ -26,7 +26,8 @@ export interface GcOptions {
 /** The store, as collection sees it. */
 export interface GcHost {
   readonly clock: Clock
-  tasks(): GcTask[]
+  /** All tasks. Looked at in parts, with turns of the event loop between them. */
+  tasks(): Iterable<GcTask>
   /** Drops one task; its files may go later. */
   drop(choice: GcChoice): Promise<void>
   /** Bytes taken and the most that can be. */
@@ -79,15 +80,19 @@ export class Collector {
   }
 
   async #tick(): Promise<void> {
-    await this.#host.tick?.()
-    await this.collect()
+    try {
+      await this.#host.tick?.()
+    } finally {
+      // Also when a full disk takes no more notes: dropping tasks is what helps then.
+      await this.collect()
+    }
   }
 
   async #run(): Promise<void> {
     if (this.#closed) return
     const { bytesUsed, bytesMax } = await this.#host.capacity()
     const { ttlMs } = this.#settings
-    const choices = chooseGarbage(this.#host.tasks(), {
+    const steps = garbageSteps(this.#host.tasks(), {
       now: this.#host.clock.date(),
       bytesUsed,
       highWaterBytes: bytesMax * this.#settings.highWater,
@@ -95,14 +100,23 @@ export class Collector {
       ...(ttlMs === undefined ? {} : { ttlMs }),
     })
     const errors: unknown[] = []
-    for (let at = 0; at < choices.length && !this.#closed; at += dropsPerTurnMax) {
-      const turn = choices.slice(at, at + dropsPerTurnMax).map((choice) => this.#host.drop(choice))
-      for (const result of await Promise.allSettled(turn)) {
-        if (result.status === 'rejected') errors.push(result.reason)
-      }
-      await new Promise<void>((resolve) => setImmediate(resolve))
+    let turn: GcChoice[] = []
+    for (const choice of steps) {
+      if (this.#closed) break
+      if (choice !== undefined) turn.push(choice)
+      if (choice !== undefined && turn.length < dropsPerTurnMax) continue
+      errors.push(...(await this.#drop(turn)))
+      turn = []
     }
+    if (!this.#closed) errors.push(...(await this.#drop(turn)))
     if (errors.length > 0) throw errors[0]
+  }
+
+  /** Drops these, and lets others have a turn. What failed. */
+  async #drop(choices: readonly GcChoice[]): Promise<unknown[]> {
+    const results = await Promise.allSettled(choices.map((choice) => this.#host.drop(choice)))
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    return results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
   }
 }
 

@@ -98,7 +98,7 @@ export function decodeRecord(text: string): JournalRecord | undefined {
     case 'file':
       return decodeFile(key, value)
     case 'used':
-      return typeof value['usedAt'] === 'number' ? { is, key, usedAt: value['usedAt'] } : undefined
+      return isTime(value['usedAt']) ? { is, key, usedAt: value['usedAt'] } : undefined
     case 'deleted':
       return { is, key }
   }
@@ -110,7 +110,7 @@ function decodePiece(key: number, value: Fields): JournalRecord | undefined {
   const xxh64 = wide(value['xxh64'])
   if (!isWhole(number) || !isWhole(crc) || crc > 0xffff_ffff || xxh64 === undefined)
     return undefined
-  if (typeof parentId !== 'string' || typeof createdAt !== 'number') return undefined
+  if (typeof parentId !== 'string' || !isTime(createdAt)) return undefined
   return { is: 'piece', key, number, crc, xxh64, parentId, createdAt }
 }
 
@@ -143,14 +143,15 @@ function decodeStamp(value: Fields): Stamp | undefined {
 /** The checksum of the line says that the store wrote it; this guards against a store of another make. */
 function isTaskRecord(value: unknown): value is TaskRecord {
   if (!isObject(value)) return false
-  const { id, kind, createdAt, ttlMs, pieceLength } = value
+  const { id, kind, createdAt, ttlMs, pieceLength, replicas } = value
   return (
     typeof id === 'string' &&
     typeof kind === 'string' &&
     Object.hasOwn(kinds, kind) &&
-    typeof createdAt === 'number' &&
-    (ttlMs === undefined || typeof ttlMs === 'number') &&
-    (pieceLength === undefined || isWhole(pieceLength))
+    isTime(createdAt) &&
+    (ttlMs === undefined || isTime(ttlMs)) &&
+    (pieceLength === undefined || isWhole(pieceLength)) &&
+    (replicas === undefined || isWhole(replicas))
   )
 }
 
@@ -162,6 +163,11 @@ function isObject(value: unknown): value is Fields {
 
 function isWhole(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+/** JSON can write down numbers that are infinite when read, and those it cannot write again. */
+function isTime(value: unknown): value is number {
+  return Number.isFinite(value)
 }
 
 function wide(value: unknown): bigint | undefined {

@@ -5,6 +5,7 @@ import type { Xxhash } from '../hash/xxhash.ts'
 import { type Deferred, deferred } from '../util/deferred.ts'
 import { withErrno } from './errno.ts'
 import { decodeRecord, encodeRecord, type JournalRecord } from './journal-record.ts'
+import { removeLeftover } from './leftover.ts'
 import { createFlags, OpenFile, writeFlags } from './open-file.ts'
 
 /** Version of the folder that this code writes and reads. */
@@ -75,6 +76,8 @@ export class Journal {
     place: { readonly path: string; readonly xxhash: Xxhash; readonly source: JournalSource },
     onRecord: (record: JournalRecord) => boolean,
   ): Promise<Journal> {
+    // What a process that died while it compacted has left: nobody reads it, and it may be as long as the journal.
+    await removeNew(place.path)
     const file = await openOrNothing(place.path)
     if (file === undefined) {
       const made = await writeNew(place.path, place.xxhash, [])
@@ -110,6 +113,12 @@ export class Journal {
       })
     }
     return this.#batch.promise
+  }
+
+  /** Writes a new journal if most of this one is dead. How long it is does not tell: one record that deletes a task is the death of many. */
+  async tidy(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#compact())
+    await this.#writing
   }
 
   /** Writes what is pending, and makes the disk keep all of it. */
@@ -156,7 +165,7 @@ export class Journal {
   async #compact(): Promise<void> {
     const live = this.#source.liveCount()
     this.#compactAt = Math.max(compactRecordsMin, 2 * live, this.#records + compactRecordsMin)
-    if (this.#records < 2 * live || this.#closed) return
+    if (this.#records < Math.max(compactRecordsMin, 2 * live) || this.#closed) return
     try {
       const made = await writeNew(this.#path, this.#xxhash, this.#source.snapshot())
       const old = this.#file
@@ -207,8 +216,7 @@ async function writeNew(
   xxhash: Xxhash,
   records: Iterable<JournalRecord>,
 ): Promise<{ readonly file: OpenFile; readonly end: number; readonly records: number }> {
-  const temporary = `${path}.new`
-  await withErrno({ path: temporary, operation: 'remove' }, rm(temporary, { force: true }))
+  const temporary = await removeNew(path)
   const file = await OpenFile.open(temporary, createFlags)
   try {
     let end = 0
@@ -230,10 +238,18 @@ async function writeNew(
     await withErrno({ path, operation: 'rename' }, rename(temporary, path))
     return { file, end, records: count }
   } catch (error) {
-    await file.close()
-    await rm(temporary, { force: true })
+    // Why it could not be written is what is told.
+    await file.close().catch(() => undefined)
+    await removeLeftover(temporary)
     throw error
   }
+}
+
+/** Makes sure that nothing stands where a new journal is written; that name. */
+async function removeNew(path: string): Promise<string> {
+  const temporary = `${path}.new`
+  await withErrno({ path: temporary, operation: 'remove' }, rm(temporary, { force: true }))
+  return temporary
 }
 
 /** Reads up to the first bad line. */

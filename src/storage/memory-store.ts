@@ -29,6 +29,11 @@ export interface MemoryStoreOptions extends GcOptions {
   readonly bytesMax: number
   /** @defaultValue `systemClock` */
   readonly clock?: Clock
+  /**
+   * Makes memory for content, where that is not to be ordinary memory: a network card reads into it and out of it. Undefined, or a rejection: ordinary memory
+   * after all. Not asked for memory that worker threads share, nor for the caller's own.
+   */
+  readonly allocate?: (byteLength: number) => Promise<ArrayBuffer | undefined>
 }
 
 /** Keeps tasks in memory, each in one allocation. Nothing outlives the process. */
@@ -41,8 +46,10 @@ export class MemoryStore implements Store {
   readonly #quota: Quota
   readonly #collector: Collector
   readonly #collected: FinalizationRegistry<MemoryTask>
+  readonly #allocator: MemoryStoreOptions['allocate']
 
   constructor(options: MemoryStoreOptions) {
+    this.#allocator = options.allocate
     const clock = options.clock ?? systemClock
     const { signal: lifetime } = this.#lifetime
     // Every running call listens; there is nothing to warn of.
@@ -119,7 +126,7 @@ export class MemoryStore implements Store {
     if (found === undefined || found.record.kind !== wanted.kind) {
       throw new PeerError('TASK_NOT_FOUND', `Task ${task} is not kept`, { task })
     }
-    return await found.open(wanted.number, signal)
+    return await found.open(wanted.number, signal, wanted.unchecked)
   }
 
   async delete(id: string): Promise<boolean> {
@@ -157,7 +164,9 @@ export class MemoryStore implements Store {
     await this.#quota.take(cut.contentLength)
     try {
       this.#refuseClosed()
-      const bytes = options.memory ?? allocate(cut.contentLength, options.shared === true)
+      const shared = options.shared === true
+      const bytes = options.memory ?? (await this.#allocate(cut.contentLength, shared))
+      this.#refuseClosed()
       const task = new MemoryTask(this.#host, Object.freeze({ ...record }), cut, bytes, {
         weak: options.weak === true,
         handed: options.memory !== undefined,
@@ -180,7 +189,8 @@ export class MemoryStore implements Store {
       this.#refuseClosed()
       const there = this.#tasks.get(record.id)
       if (there?.alive === true && there.complete) return there
-      const bytes = allocate(content.length, false)
+      const bytes = await this.#allocate(content.length, false)
+      this.#refuseClosed()
       await joinInto(bytes, content.blocks)
       const pieces = await sumUp(bytes, cut, this.#host.clock.date())
       this.#drop(record.id, 'deleted')
@@ -194,6 +204,15 @@ export class MemoryStore implements Store {
       this.#tasks.set(record.id, task)
       return task
     })
+  }
+
+  async #allocate(length: number, shared: boolean): Promise<Uint8Array> {
+    if (!shared && length > 0) {
+      // Whoever makes it tells why it cannot, and ordinary memory does as well.
+      const special = await this.#allocator?.(length).catch(() => undefined)
+      if (special !== undefined) return new Uint8Array(special, 0, length)
+    }
+    return allocate(length, shared)
   }
 
   #collect(choice: GcChoice): Promise<void> {

@@ -114,10 +114,11 @@ export class MemoryTask extends BasicTask {
     kept: KeptPiece,
     _signal: AbortSignal,
     onClose: () => void,
+    unchecked: boolean,
   ): Promise<OpenPiece> {
     const bytes = this.#alive()
-    if (this.#handed) this.#check(piece, bytes)
-    return Promise.resolve(new MemoryPiece(piece, kept, part(bytes, piece), onClose))
+    if (this.#handed && !unchecked) this.#check(piece, bytes)
+    return Promise.resolve(new MemoryPiece(piece, kept, bytes, onClose))
   }
 
   protected override holdTaken(): void {
@@ -196,14 +197,16 @@ class MemoryPiece implements OpenPiece {
   readonly parentId: string
   readonly createdAt: number
   readonly memory: Uint8Array
+  readonly content: Uint8Array
   readonly #onClose: () => void
 
-  constructor(piece: Piece, kept: KeptPiece, memory: Uint8Array, onClose: () => void) {
+  constructor(piece: Piece, kept: KeptPiece, content: Uint8Array, onClose: () => void) {
     this.piece = piece
     this.digest = pieceDigest(kept.crc)
     this.parentId = kept.parentId
     this.createdAt = kept.createdAt
-    this.memory = memory
+    this.memory = part(content, piece)
+    this.content = content
     this.#onClose = onClose
   }
 

@@ -1,3 +1,4 @@
+import { PeerError } from '../errors.ts'
 import { crc32 } from '../hash/crc32.ts'
 import type { Xxhash } from '../hash/xxhash.ts'
 import { type Geometry, type Piece, pieceAt } from '../task/piece.ts'
@@ -34,6 +35,11 @@ export async function readPiece(
   }
 }
 
+/** The disk cannot read the place any more: as good as wrong bytes. */
+export function isUnreadable(error: unknown): boolean {
+  return PeerError.is(error, 'STORE_FAILED') && error.details.errno === 'EIO'
+}
+
 /** The xxh64 of a piece as it lies in a file; undefined when the file is too short. */
 export async function hashPiece(
   file: OpenFile,
@@ -47,12 +53,19 @@ export async function hashPiece(
   return whole ? hash.digest() : undefined
 }
 
+/** What the sums of a whole file are made with. */
+export interface SumTools {
+  readonly slabs: SlabPool
+  readonly xxhash: Xxhash
+  /** Sees all bytes, in order. */
+  readonly see?: (bytes: Uint8Array) => void
+}
+
 /** Sums of all pieces of a file, in order; undefined when it is too short. */
 export async function sumPieces(
   file: OpenFile,
   cut: Geometry,
-  slabs: SlabPool,
-  xxhash: Xxhash,
+  { slabs, xxhash, see }: SumTools,
   signal: AbortSignal,
 ): Promise<PieceSums[] | undefined> {
   const sums: PieceSums[] = []
@@ -62,6 +75,7 @@ export async function sumPieces(
     const whole = await readPiece(file, pieceAt(cut, number), slabs, signal, (bytes) => {
       crc = crc32(bytes, crc)
       hash.update(bytes)
+      see?.(bytes)
     })
     if (!whole) return undefined
     sums.push({ crc, xxh64: hash.digest() })

@@ -20,7 +20,7 @@ export interface KeptPiece {
  */
 export class PieceTable {
   readonly #geometry: Geometry
-  readonly #kept: Bitmap
+  #kept: Bitmap
   readonly #parents: string[] = []
   readonly #parentNumbers = new Map<string, number>()
   #columns: Columns | undefined
@@ -81,6 +81,14 @@ export class PieceTable {
     if (!this.#kept.delete(number)) return false
     this.#bytes -= pieceAt(this.#geometry, number).length
     return true
+  }
+
+  /** Forgets all pieces, however many, at once; the numbers of those that were kept. */
+  clear(): Iterable<number> {
+    const before = this.#kept
+    this.#kept = new Bitmap(this.#geometry.pieceCount)
+    this.#bytes = 0
+    return before
   }
 
   /** What is known about a kept piece. */

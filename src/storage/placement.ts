@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { errnoOf, outputExists, storeError, withErrno } from './errno.ts'
-import type { OutputOptions, OutputWay } from './store.ts'
+import type { OutputOptions, OutputWay, TemporaryNotes } from './store.ts'
 
 /** Where the content of an output comes from. */
 export interface OutputSource {
@@ -25,6 +25,8 @@ export interface OutputSource {
   readonly beforeLink?: () => Promise<void>
   /** Writes the content into an empty file, in bounded parts, and looks at the signal between them. */
   copyInto(output: FileHandle, signal: AbortSignal): Promise<void>
+  /** Where temporary files are written down, so that they can be removed should the process die. */
+  readonly notes?: TemporaryNotes
   /** Called when a reflink or copy is made and has no name yet; throws when the source changed under it. */
   check?(): void
 }
@@ -32,7 +34,7 @@ export interface OutputSource {
 /**
  * Makes an output: hard link, else reflink, else copy. The name appears last and with the whole content behind it: by `rename()` where a file may
  * be replaced, else by `link()`, which fails when the name is taken, so that no check can come too early. Until then the content has a name of its own in
- * the same folder, `.dragonfly-` and 16 digits, which is removed on every way out.
+ * the same folder, `.dragonfly-` and 16 digits, which is removed on every way out, and by the next process when this one dies.
  */
 export async function placeOutput(
   source: OutputSource,
@@ -43,17 +45,13 @@ export async function placeOutput(
   await refuseEarly(path, options)
   try {
     if (!options.writable && (await linked(source, path, options))) return 'link'
-    const temporary = temporaryBeside(path)
-    try {
+    return await withTemporary(source.notes, path, async (temporary) => {
       const way = await filled(source, temporary, options.signal)
       source.check?.()
       if (options.overwrite) await rename(temporary, path)
       else await nameNew(temporary, path)
       return way
-    } finally {
-      // After a rename there is nothing left to remove, and rename() leaves its source standing when both names are one file.
-      await rm(temporary, { force: true })
-    }
+    })
   } catch (error) {
     throw storeError(error, {
       path,
@@ -97,20 +95,19 @@ async function linked(
   if (there.dev !== here?.dev) return false
   await beforeLink()
   options.signal.throwIfAborted()
-  const temporary = temporaryBeside(path)
   try {
     if (!options.overwrite) {
       await link(file, path)
       return true
     }
-    await link(file, temporary)
-    await rename(temporary, path)
+    await withTemporary(source.notes, path, async (temporary) => {
+      await link(file, temporary)
+      await rename(temporary, path)
+    })
     return true
   } catch (error) {
     if (linkImpossible.includes(errnoOf(error) ?? '')) return false
     throw error
-  } finally {
-    if (options.overwrite) await rm(temporary, { force: true })
   }
 }
 
@@ -177,6 +174,19 @@ async function nameWithoutLinks(temporary: string, path: string): Promise<void> 
   }
 }
 
-function temporaryBeside(path: string): string {
-  return join(dirname(path), `.dragonfly-${randomBytes(8).toString('hex')}`)
+/** Gives `use` a free name beside the path, and removes what stands there afterwards. A name of its own and not a longer one: that of the path may be as long as can be. */
+export async function withTemporary<T>(
+  notes: TemporaryNotes | undefined,
+  path: string,
+  use: (temporary: string) => Promise<T>,
+): Promise<T> {
+  const temporary = join(dirname(path), `.dragonfly-${randomBytes(8).toString('hex')}`)
+  await notes?.add(temporary)
+  try {
+    return await use(temporary)
+  } finally {
+    // After a rename there is nothing left to remove, and rename() leaves its source standing when both names are one file.
+    await rm(temporary, { force: true })
+    await notes?.remove(temporary)
+  }
 }

@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, readdir, realpath, rm, statfs } from 'node:fs/promises'
+import { mkdir, readdir, realpath, rm, rmdir, statfs } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { PeerError } from '../errors.ts'
 import { errnoOf, withErrno } from './errno.ts'
+import { Pace } from './pace.ts'
 
-/** The folder of a disk store: `content/<first 3 characters>/<name>`, `journal`, `lock/`. Nothing in it is for others to read. */
+/** The folder of a disk store: `content/<first 3 characters>/<name>`, `journal`, `lock/`, `outputs/`. Nothing in it is for others to read. */
 export class StoreFolder {
   readonly path: string
 
@@ -30,6 +31,11 @@ export class StoreFolder {
   /** Content of tasks, and files that belong to none yet, under names that begin with `.new-`. */
   get content(): string {
     return join(this.path, 'content')
+  }
+
+  /** Notes of outputs that are being made, see `OutputNotes`. */
+  get outputs(): string {
+    return join(this.path, 'outputs')
   }
 
   /** Where the content of a task lies. */
@@ -75,23 +81,49 @@ export class StoreFolder {
     )
   }
 
-  /** Makes the inner folder, and removes files of no task: leftovers of a process that died. */
-  async sweep(ids: Iterable<string>): Promise<void> {
+  /**
+   * Makes the inner folder, and removes files of no task: leftovers of a process that died.
+   *
+   * @param ids - tasks that have a file here
+   * @returns those whose file is there
+   */
+  async sweep(ids: Iterable<string>): Promise<Set<string>> {
     await withErrno(
       { path: this.content, operation: 'make folder' },
       mkdir(this.content, { recursive: true, mode: 0o700 }),
     )
-    const kept = new Set<string>()
-    for (const id of ids) kept.add(this.contentPath(id))
+    const pace = new Pace()
+    const idOf = new Map<string, string>()
+    for (const id of ids) {
+      if (pace.due) await pace.rest()
+      idOf.set(fileName(id), id)
+    }
+    const there = new Set<string>()
     for (const outer of await this.#read(this.content)) {
       const path = join(this.content, outer)
       if (outer.startsWith('.new-')) {
         await this.#remove(path)
         continue
       }
+      const before = there.size
       for (const inner of await this.#read(path)) {
-        const file = join(path, inner)
-        if (!kept.has(file)) await this.#remove(file)
+        if (pace.due) await pace.rest()
+        const id = inner.startsWith(outer) ? idOf.get(inner) : undefined
+        if (id === undefined) await this.#remove(join(path, inner))
+        else there.add(id)
+      }
+      if (there.size === before) await this.#removeEmpty(path)
+    }
+    return there
+  }
+
+  async #removeEmpty(path: string): Promise<void> {
+    try {
+      await rmdir(path)
+    } catch (error) {
+      // Something is in it that is not ours, or it is a file: it stays.
+      if (!['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'ENOENT'].includes(errnoOf(error) ?? '')) {
+        await withErrno({ path, operation: 'remove' }, Promise.reject(error))
       }
     }
   }

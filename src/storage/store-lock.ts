@@ -62,7 +62,8 @@ export class StoreLock {
 
   /** Lets another process have the folder. Safe to call twice. */
   async release(): Promise<void> {
-    await rm(this.#path, { force: true })
+    // A name that cannot be removed does no harm: nobody listens behind it any more, and the next one who comes removes it.
+    await rm(this.#path, { force: true }).catch(() => undefined)
     await new Promise<void>((resolve) => this.#server.close(() => resolve()))
   }
 }

@@ -9,6 +9,8 @@ import type { Shelf, Sink } from '../task/ports.ts'
 export interface Store extends Shelf {
   /** `disk` or `memory`. */
   readonly name: string
+  /** Where files are written down that are being made for outputs; undefined in a store that leaves nothing to the next process. */
+  readonly notes?: TemporaryNotes
   /** The task, if it is kept here, whole or in part. Looking does not count as use. */
   get(id: string): KeptTask | undefined
   /** All tasks, in no order. */
@@ -63,6 +65,8 @@ export interface TaskRecord {
   readonly persistent?: boolean
   /** Milliseconds from `createdAt`; for ever (or the store's default) without. */
   readonly ttlMs?: number
+  /** Copies in the network that the importer of a written file asked for. */
+  readonly replicas?: number
   /** Wall-clock milliseconds. */
   readonly createdAt: number
 }
@@ -135,6 +139,14 @@ export interface OutputOptions {
   readonly signal: AbortSignal
 }
 
+/** Names of files that are being made beside outputs, so that they can be removed should the process die. See `OutputNotes`. */
+export interface TemporaryNotes {
+  /** A file of this name is about to be made. */
+  add(temporary: string): Promise<void>
+  /** It is gone, or has another name. */
+  remove(temporary: string): Promise<void>
+}
+
 /** How an output was made. */
 export type OutputWay = 'link' | 'reflink' | 'copy'
 
@@ -152,8 +164,10 @@ export interface Spool {
 
 /** How full a store is. */
 export interface StoreUsage {
-  /** Bytes that the kept tasks take (adopted files not counted). */
+  /** Bytes that the kept tasks take, with what was set aside for those under way. Files that lie elsewhere are not counted. */
   readonly bytes: number
+  /** Most bytes that may be taken. What the disk has room for is a limit of its own. */
   readonly bytesMax: number
+  /** Tasks of which anything is kept, or coming. */
   readonly tasks: number
 }

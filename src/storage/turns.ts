@@ -18,6 +18,11 @@ export class Turns {
     }
   }
 
+  /** Whether work on this name is under way or waits. */
+  busy(name: string): boolean {
+    return this.#last.has(name)
+  }
+
   /** Resolves when all work asked for so far has ended. */
   async settled(): Promise<void> {
     await Promise.all(this.#last.values())

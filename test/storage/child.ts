@@ -18,11 +18,14 @@ export interface StoreChild {
 /** Starts another process with a disk store; it is killed at the end of the test. */
 export function storeChild(
   t: Ending,
-  work: 'open' | 'hold' | 'fill' | 'nobody',
+  work: 'open' | 'hold' | 'fill' | 'nobody' | 'starve' | 'rest',
   dir: string,
 ): StoreChild {
   const script = fileURLToPath(new URL('./store-child.js', import.meta.url))
-  const child = spawn(process.execPath, [script, work, dir], {
+  // A limit that this process could not raise again for itself.
+  const limit = { starve: 'ulimit -n 100; ', rest: 'ulimit -n 60; ' }[work as string] ?? ''
+  const command = `${limit}exec "$0" "$@"`
+  const child = spawn('sh', ['-c', command, process.execPath, script, work, dir], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const exit = once(child, 'exit')

@@ -78,8 +78,8 @@ for (const [what, harm] of [
   test(`DiskStore fetches again what is lost when a content file was ${what}`, async (t) => {
     const dir = folder(t)
     const id = await prepared(dir)
-    harm(contentPath(dir, id))
     const store = await opened(t, dir)
+    harm(contentPath(dir, id))
     const task = found(store, id)
     const output = task.output(join(dir, 'out'), {
       overwrite: false,
@@ -98,6 +98,18 @@ for (const [what, harm] of [
   })
 }
 
+test('DiskStore.open() forgets a task whose content file was removed', async (t) => {
+  const dir = folder(t)
+  const id = await prepared(dir)
+  rmSync(contentPath(dir, id))
+  const store = await opened(t, dir)
+  assert.equal(store.get(id), undefined)
+  assert.deepEqual({ ...store.usage(), bytesMax: 0 }, { bytes: 0, bytesMax: 0, tasks: 0 })
+  const task = await store.create(record(), cut)
+  await keepAll(task, content)
+  await verifyTask(store, task, content)
+})
+
 test('DiskStore throws at an open reader when the file got shorter under it', async (t) => {
   const dir = folder(t)
   const store = await opened(t, dir)
@@ -111,4 +123,20 @@ test('DiskStore throws at an open reader when the file got shorter under it', as
   reader.close()
   await assert.rejects(reader.read(new Uint8Array(100), 0), code('CLOSED'))
   await assert.rejects(readPiece(store, task, 3), code('STORE_CORRUPT'))
+})
+
+test('DiskTask.slot() of a task that is deleted at that moment says TASK_NOT_FOUND', async (t) => {
+  const dir = folder(t)
+  const store = await opened(t, dir)
+  for (let round = 0; round < 20; round++) {
+    const task = await store.create(record(`task ${round}`), cut)
+    const deleting = store.delete(task.record.id)
+    for (let turn = 0; turn < round % 5; turn++) await Promise.resolve()
+    const results = await Promise.allSettled([0, 1, 2].map((number) => task.slot(number, never)))
+    for (const result of results) {
+      if (result.status === 'fulfilled') result.value.release()
+      else assert.equal((result.reason as { code?: unknown }).code, 'TASK_NOT_FOUND')
+    }
+    await deleting
+  }
 })

@@ -1,9 +1,20 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { PeerError } from '../../src/errors.ts'
+import { loadXxhash } from '../../src/hash/xxhash.ts'
 import { DiskStore } from '../../src/storage/disk-store.ts'
+import { Journal } from '../../src/storage/journal.ts'
+import type { JournalRecord } from '../../src/storage/journal-record.ts'
 import { geometry, pieceAt } from '../../src/task/piece.ts'
 import { cleanup } from '../support/cleanup.ts'
 import { Content } from '../support/content.ts'
@@ -135,7 +146,8 @@ test('DiskStore.open() refuses a folder of another version or of another make, a
     assert.deepEqual(error.details, { path, version: 7, supported: 1 })
     return true
   })
-  for (const text of ['', 'dear diary', 'x'.repeat(300_000), 'dragonfly-peer store 1']) {
+  const older = journal.replace('store 1', 'store 0')
+  for (const text of ['', older, 'dear diary', 'x'.repeat(300_000), 'dragonfly-peer store 1']) {
     writeFileSync(path, text)
     await assert.rejects(DiskStore.open({ dir }), code('STORE_VERSION'))
     assert.equal(readFileSync(path, 'utf8'), text)
@@ -152,13 +164,87 @@ test('DiskStore.open() removes what a dead process left behind', async (t) => {
   const dir = folder(t)
   const id = await prepared(dir)
   mkdirSync(join(dir, 'content', 'abc', 'folder'), { recursive: true })
+  mkdirSync(join(dir, 'content', 'def'))
   writeFileSync(join(dir, 'content', '.new-1234'), 'spool')
+  mkdirSync(join(dir, 'content', '.new-folder'))
+  symlinkSync(join(dir, 'journal'), join(dir, 'content', 'abc', 'link'))
+  writeFileSync(join(dir, 'journal.new'), 'half a compaction')
   writeFileSync(join(dir, 'content', 'abc', 'abcdef'), 'orphan')
   writeFileSync(join(dir, 'content', 'note'), 'not ours')
   await opened(t, dir)
   const left = readdirSync(join(dir, 'content'), { recursive: true }).map(String).sort()
   const kept = [id.slice(0, 3), join(id.slice(0, 3), id), 'abc', join('abc', 'folder'), 'note']
-  assert.deepEqual(left, kept.sort())
+  assert.deepEqual(left, [...kept, '.new-folder'].sort())
+  assert.deepEqual(readdirSync(dir).sort(), ['content', 'journal', 'lock'])
+})
+
+test('Journal.open() reads what is whole of a journal that ends at any byte, and appends behind it', async (t) => {
+  const path = join(tempFolder(t), 'journal')
+  const xxhash = await loadXxhash()
+  const place = { path, xxhash, source: { snapshot: () => [], liveCount: () => 0 } }
+  const use = (usedAt: number): JournalRecord => ({ is: 'used', key: 1, usedAt })
+  const first = await Journal.open(place, () => true)
+  // One write of several records.
+  await Promise.all([use(1), use(22), use(333), use(4444)].map((one) => first.append(one)))
+  await first.close()
+  const whole = readFileSync(path)
+  const header = whole.indexOf(10) + 1
+  for (let length = header; length <= whole.length; length++) {
+    for (const zeros of [false, true]) {
+      const torn = zeros ? Buffer.alloc(whole.length) : Buffer.alloc(length)
+      whole.copy(torn, 0, 0, length)
+      writeFileSync(path, torn)
+      const seen: JournalRecord[] = []
+      const journal = await Journal.open(place, (one) => seen.push(one) > 0)
+      const lines = whole.subarray(header, length).toString().split('\n').length - 1
+      assert.equal(seen.length, lines, `cut at ${length}`)
+      await journal.append(use(5))
+      await journal.close()
+      const again: JournalRecord[] = []
+      await (await Journal.open(place, (one) => again.push(one) > 0)).close()
+      assert.deepEqual(again, [...seen, use(5)])
+    }
+  }
+})
+
+test('DiskStore.open() removes a file that a dead process was making an output in, and nothing else', async (t) => {
+  const dir = folder(t)
+  const out = tempFolder(t)
+  await prepared(dir)
+  const notes = join(dir, 'outputs')
+  mkdirSync(notes)
+  const name = (digit: number): string => `.dragonfly-${String(digit).repeat(16)}`
+  for (const digit of [1, 2, 3]) writeFileSync(join(out, name(digit)), 'half a model')
+  writeFileSync(join(out, 'model'), 'mine')
+  symlinkSync(join(out, name(1)), join(notes, name(1)))
+  // Not what this library writes down: another name, no link, another name behind it.
+  symlinkSync(join(out, name(2)), join(notes, name(4)))
+  writeFileSync(join(notes, name(3)), join(out, name(3)))
+  symlinkSync(join(out, 'model'), join(notes, name(5)))
+  symlinkSync(join(out, 'gone', name(6)), join(notes, name(6)))
+  const store = await opened(t, dir)
+  assert.deepEqual(readdirSync(out).sort(), [name(2), name(3), 'model'])
+  assert.deepEqual(readdirSync(notes), [name(3)])
+  const task = found(store, record().id)
+  const options = { overwrite: true, writable: true, signal: never }
+  await task.output(join(out, 'model'), options)
+  assert.deepEqual(readdirSync(notes), [name(3)])
+})
+
+test('DiskStore.open() removes what lies where an adopted file would be its own', async (t) => {
+  const dir = folder(t)
+  const path = join(tempFolder(t), 'model')
+  writeFileSync(path, content.bytes())
+  const first = await DiskStore.open({ dir })
+  const task = await first.adopt(record(), path, pieceLength, never)
+  await first.close()
+  // As after a kill between the new file and its record.
+  const own = contentPath(dir, task.record.id)
+  mkdirSync(dirname(own), { recursive: true })
+  writeFileSync(own, content.bytes())
+  const store = await opened(t, dir)
+  assert.deepEqual(readdirSync(join(dir, 'content')), [])
+  await verifyTask(store, found(store, task.record.id), content)
 })
 
 test('DiskStore has only good pieces after its process was killed while it kept some', async (t) => {
@@ -243,5 +329,6 @@ test('DiskStore.open() forgets tasks of which nothing was kept', async (t) => {
     store.list().map((task) => task.record.id),
     [empty.record.id],
   )
-  assert.equal(readdirSync(join(dir, 'content'), { recursive: true }).length, 3)
+  // The folder and the file of the empty task; those of the other one were removed.
+  assert.equal(readdirSync(join(dir, 'content'), { recursive: true }).length, 2)
 })

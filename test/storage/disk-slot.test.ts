@@ -48,7 +48,7 @@ async function scene(count: number): Promise<Scene> {
   const lease: Lease = { file, release: () => void events.push('released') }
   const { create64 } = await loadXxhash()
   const slot = new DiskSlot({}, piece, {
-    xxh64: create64(),
+    create64,
     pool,
     slab: await pool.take(never),
     lease,
@@ -180,6 +180,62 @@ test('DiskSlot tells of a write that failed, wherever it is asked', async () => 
   assert.equal(pool.taken, 0)
 })
 
+test('DiskSlot.rewind() waits for what is on its way, and the piece is what comes after it', async () => {
+  const { pool, slot, writes, events } = await scene(2)
+  const file = new Uint8Array(piece.length)
+  const space = slot.space()
+  space?.fill(0xee)
+  slot.fill(space?.length ?? 0)
+  slot.space()?.fill(0xee)
+  slot.fill(300)
+  assert.equal(writes.length, 1)
+  let rewound = false
+  const rewinding = slot.rewind().then(() => {
+    rewound = true
+  })
+  await turn()
+  assert.equal(rewound, false)
+  const late = writes.pop()
+  file.set(late?.bytes ?? new Uint8Array(0), 0)
+  late?.done.resolve()
+  await rewinding
+  assert.equal(slot.filled, 0)
+  let finishing: Promise<string> | undefined
+  while (finishing === undefined || writes.length > 0) {
+    fillOn(slot)
+    if (slot.filled === piece.length) finishing ??= slot.finish()
+    const write = writes.pop()
+    if (write === undefined) continue
+    file.set(write.bytes, write.position - piece.offset)
+    write.done.resolve()
+    await turn()
+  }
+  assert.equal(await finishing, digestOf(content, piece))
+  assert.equal(content.difference(file, piece.offset), undefined)
+  assert.equal(slot.sum.xxh64, (await loadXxhash()).h64(file))
+  await assert.rejects(slot.rewind(), RangeError)
+  slot.release()
+  assert.deepEqual(events, ['released', 'ended'])
+  assert.equal(pool.taken, 0)
+})
+
+test('DiskSlot.rewind() fails with a write that failed, and when it is released meanwhile', async () => {
+  const failed = await scene(2)
+  fillOn(failed.slot)
+  const error = new PeerError('NO_SPACE', 'Full', { path: 'p', needed: 1 })
+  const rewinding = assert.rejects(failed.slot.rewind(), (found) => found === error)
+  for (const { done } of failed.writes) done.reject(error)
+  await rewinding
+  failed.slot.release()
+  const gone = await scene(2)
+  fillOn(gone.slot)
+  const late = assert.rejects(gone.slot.rewind(), code('CLOSED'))
+  gone.slot.release()
+  for (const { done } of gone.writes) done.resolve()
+  await late
+  assert.equal(gone.pool.taken, 0)
+})
+
 test('DiskSlot fills its place in a file and nothing else', async (t) => {
   const path = join(tempFolder(t), 'file')
   writeFileSync(path, new Uint8Array(20_000).fill(7))
@@ -188,7 +244,7 @@ test('DiskSlot fills its place in a file and nothing else', async (t) => {
   const pool = new SlabPool({ count: 2, slabBytes })
   const { create64 } = await loadXxhash()
   const slot = new DiskSlot({}, piece, {
-    xxh64: create64(),
+    create64,
     pool,
     slab: await pool.take(never),
     lease: { file, release: () => undefined },
