@@ -183,6 +183,12 @@ class SimSlot implements Slot {
     this.#undrained = 0
   }
 
+  async rewind(): Promise<void> {
+    if (this.#released) throw new Error('The slot is released')
+    this.#filled = 0
+    this.#undrained = 0
+  }
+
   async finish(): Promise<string> {
     if (this.#filled !== this.piece.length) throw new RangeError('Bytes are missing')
     return pieceDigest(crc32(this.#sink.bytes.subarray(this.piece.offset, end(this.piece))))
