@@ -168,7 +168,7 @@ describe('A scheduler that', { concurrency: 64 }, () => {
       )
       assert.deepEqual(from.requests, [])
       assert.equal(scheduler.stream.count('downloadPeerBackToSourceStartedRequest'), 0)
-      assert.equal(scheduler.streams.length > 1, lengthTold)
+      if (lengthTold) assert.ok(scheduler.streams.length > 1)
       await waitFor(() => (peer.explain()['tasks'] as []).length === 0)
     }
   })

@@ -90,7 +90,8 @@ export class ChildConnection {
   destroy(): void {
     this.#requests.length = 0
     this.#ending = true
-    if (!this.#socket.destroyed) this.#socket.resetAndDestroy()
+    // Not `resetAndDestroy()`: it waits for what is still to be written, and with an end under way the reset fails and the socket never closes.
+    this.#socket.destroy()
     this.#gone.abort(new Error('The connection is given up'))
     this.#wake?.resolve()
   }

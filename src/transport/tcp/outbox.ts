@@ -50,7 +50,7 @@ export class Outbox {
       if (this.#pending === 0 || this.#socket.destroyed) return
       const leftMs = this.#movedAt + this.#stallTimeoutMs - this.#clock.now()
       if (leftMs > 0) this.#watch(leftMs)
-      else this.#socket.resetAndDestroy()
+      else this.#socket.destroy()
     })
   }
 }

@@ -62,7 +62,6 @@ export class Far<C extends Commands<C>> {
     { readonly resolve: (answer: never) => void; readonly reject: (error: Error) => void }
   >()
   #last = 0
-  #silent = false
 
   /**
    * @param script - calls `serve()`
@@ -78,7 +77,6 @@ export class Far<C extends Commands<C>> {
     cleanup(t, () => this.kill())
     this.#process.on('message', (told: Told) => this.#onTold(told))
     this.#process.on('exit', (code, signal) => {
-      if (this.#silent) return
       const error = new FarError('GONE', `The process ended with ${signal ?? `code ${code}`}`)
       for (const { reject } of this.#waiting.values()) reject(error)
       this.#waiting.clear()
@@ -89,16 +87,19 @@ export class Far<C extends Commands<C>> {
   async ask<N extends keyof C & string>(name: N, ask: C[N]['ask']): Promise<C[N]['answer']> {
     const number = ++this.#last
     return new Promise((resolve, reject) => {
-      if (this.#silent) return
       if (!this.#process.connected) return reject(new FarError('GONE', 'The process has ended'))
       this.#waiting.set(number, { resolve, reject })
       this.#process.send({ number, name, ask } satisfies Asked)
     })
   }
 
-  /** Ends it as a crash would. `silently`: nobody is told, as when a whole machine dies; what was asked is never answered. */
-  async kill({ silently = false }: { readonly silently?: boolean } = {}): Promise<void> {
-    this.#silent = silently
+  /** Stops it where it is: it holds what it has open and says nothing any more. */
+  hang(): void {
+    this.#process.kill('SIGSTOP')
+  }
+
+  /** Ends it as a crash would. */
+  async kill(): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
     const exited = once(this.#process, 'exit')
     this.#process.kill('SIGKILL')

@@ -42,7 +42,6 @@ export class TransportPair {
   readonly far: Far<ParentCommands>
   /** Pieces that went on over TCP, with the reasons. */
   readonly fallbacks: Fallback[] = []
-  readonly #transports: readonly Transport[]
   readonly #routes: Routes
   readonly #address: ParentAddress
   readonly #expected: Uint8Array = base()
@@ -56,7 +55,6 @@ export class TransportPair {
     registered: ArrayBuffer,
   ) {
     this.far = far
-    this.#transports = transports
     this.#routes = new Routes(transports)
     this.#address = address
     this.#memory = Array.from({ length: concurrency }, (_, at) => [
@@ -88,10 +86,7 @@ export class TransportPair {
     const pair = new TransportPair(far, transports, address, memory)
     pair.#watch(t)
     cleanup(t, async () => {
-      // Time limits do not keep a process alive, and there may be nothing else that does.
-      const alive = setInterval(() => undefined, 1000)
       await Promise.all(transports.map(async (each) => each.close(1000)))
-      clearInterval(alive)
       // Memory itself stays until the garbage collector has taken the last view of it.
       const { contexts, domains, registrations, queuePairs } = nativeRdma().stats().live
       assert.deepEqual([contexts, domains, registrations, queuePairs], [0, 0, 0, 0])
@@ -113,7 +108,8 @@ export class TransportPair {
     const worker = async (memory: readonly [Uint8Array, Uint8Array]): Promise<void> => {
       while (next < to) {
         const number = next++
-        bytes += await this.#fetchOne(number, memory[number % 5 === 0 ? 1 : 0])
+        const length = await this.#fetchOne(number, memory[number % 5 === 0 ? 1 : 0])
+        bytes += length
         onPiece(++done)
         // By now pieces of all kinds have been there, in both kinds of memory.
         if (done === 20 * concurrency) registrations = nativeRdma().stats().registrations
@@ -122,13 +118,6 @@ export class TransportPair {
     await Promise.all(this.#memory.map(worker))
     const registrationsLater = nativeRdma().stats().registrations - registrations
     return { pieces: done, bytes, tookMs: performance.now() - begin, registrationsLater }
-  }
-
-  /** Of RDMA. */
-  explain(): string {
-    return JSON.stringify(this.#transports[0]?.explain(), (_, value: unknown) =>
-      typeof value === 'bigint' ? String(value) : value,
-    )
   }
 
   async #fetchOne(number: number, memory: Uint8Array): Promise<number> {
