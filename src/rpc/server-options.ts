@@ -36,15 +36,15 @@ export interface RpcServerTls {
 /** Bounds of one server. */
 export interface RpcServerLimits {
   /**
-   * Connections at once. One more takes the place of the oldest that asks for nothing, and is dropped when there is none. Each may cost 4 MiB while its
-   * requests are not read. @defaultValue 1024
+   * Connections at once. One more takes the place of the oldest that asks for nothing, else of the newest of the address that has most, and is dropped when
+   * that is its own. Each may cost 4 MiB while its requests are not read. @defaultValue 1024
    */
   readonly connectionsMax: number
   /** Calls at once on one connection. @defaultValue 1024 */
   readonly connectionCallsMax: number
   /**
-   * Calls at once on the server. One more takes the place of the oldest whose request has not come, and ends with `ResourceExhausted` when there is none.
-   * @defaultValue 4096
+   * Calls at once on the server. One more takes the place of the oldest whose request has not come, else of the newest of the address that has most, and ends
+   * with `ResourceExhausted` when that is its own. @defaultValue 4096
    */
   readonly callsMax: number
   /** Bytes of one request message. @defaultValue 4 MiB */

@@ -1,10 +1,8 @@
 import {
-  constants,
   createSecureServer,
   createServer,
   type Http2SecureServer,
   type Http2Server,
-  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2'
@@ -22,6 +20,7 @@ import {
   keepAlive,
 } from './connection.ts'
 import { listen } from './listen.ts'
+import { OpenCalls } from './open-calls.ts'
 import {
   http2Options,
   type RpcServerLimits,
@@ -29,6 +28,7 @@ import {
   rpcServerLimits,
   tlsOptions,
 } from './server-options.ts'
+import { Shares } from './shares.ts'
 
 /** A gRPC server that listens. */
 export interface RpcServer extends AsyncDisposable {
@@ -68,12 +68,10 @@ class Server implements RpcServer {
   /** Also those that are still in the TLS handshake. */
   readonly #sockets = new Set<Socket>()
   readonly #connections = new Set<Connection>()
-  /** Calls of each connection whose request has come, where there are any. */
-  readonly #asked = new Map<Http2Session, number>()
-  /** Calls whose request has not come, the oldest first. */
-  readonly #unasked = new Set<ServerHttp2Stream>()
+  /** Sockets by the address of the caller. */
+  readonly #callers = new Shares<Socket>()
+  readonly #calls: OpenCalls
   #address: RpcAddress | undefined
-  #calls = 0
   #closing = false
 
   constructor(options: RpcServerOptions) {
@@ -81,6 +79,7 @@ class Server implements RpcServer {
     this.#options = options
     this.#limits = { ...rpcServerLimits, ...options.limits }
     this.#onError = onError
+    this.#calls = new OpenCalls(this.#limits)
     this.#handlers = handlersOf(options, this.#limits, onError)
     const http2 = http2Options(this.#limits)
     this.#server =
@@ -135,9 +134,14 @@ class Server implements RpcServer {
 
   #watch(server: Http2Server | Http2SecureServer, ready: 'connection' | 'secureConnection'): void {
     server.on('connection', (socket: Socket) => {
+      const caller = socket.remoteAddress ?? ''
       this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
+      socket.once('close', () => {
+        this.#sockets.delete(socket)
+        this.#callers.delete(caller, socket)
+      })
       if (this.#sockets.size > this.#limits.connectionsMax) this.#giveWay(socket)
+      if (!socket.destroyed) this.#callers.add(caller, socket)
     })
     // 'session' is emitted by the listener behind this one, in the same turn; it does not give out the socket itself.
     let latest: Socket
@@ -164,64 +168,29 @@ class Server implements RpcServer {
     keepAlive(connection, pingIntervalMs, pingTimeoutMs)
   }
 
-  /** Whoever connects and asks nothing must not keep others out: the oldest of them goes. Without one, the new connection does. */
+  /**
+   * Whoever connects and asks nothing must not keep others out: the oldest of them goes. Without one, it is the newest of the address that has most connections,
+   * or the newcomer itself.
+   */
   #giveWay(newcomer: Socket): void {
     for (const connection of this.#connections) {
-      if (this.#asked.has(connection.session) || connection.socket === newcomer) continue
+      if (this.#calls.asks(connection.session) || connection.socket === newcomer) continue
       this.#connections.delete(connection)
       return destroyConnection(connection)
     }
-    newcomer.destroy()
+    const victim = this.#callers.takeExcess(newcomer.remoteAddress ?? '') ?? newcomer
+    victim.destroy()
   }
 
   #onCall(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     // The handler learns from its signal that a call broke; there is nobody else to tell.
     stream.on('error', () => undefined)
-    const { callsMax } = this.#limits
-    if (this.#calls >= callsMax && !this.#cutUnasked()) {
+    const onAsked = this.#calls.open(stream)
+    if (onAsked === undefined) {
+      const { callsMax } = this.#limits
       return refuseCall(stream, Code.ResourceExhausted, `More than ${callsMax} calls at once`)
     }
-    this.#calls++
-    const onAsked = this.#watchRequest(stream)
-    stream.once('close', () => this.#calls--)
     void answerCall(stream, headers, this.#handlers, this.#options.streamHeaders, onAsked)
-  }
-
-  /** Cuts the oldest call whose request has not come. False when there is none. */
-  #cutUnasked(): boolean {
-    const [oldest] = this.#unasked
-    if (oldest === undefined) return false
-    this.#unasked.delete(oldest)
-    // Later: a reset from within Node's own reading uses memory that it has freed (see `resetByCancel`).
-    setImmediate(() => oldest.close(constants.NGHTTP2_ENHANCE_YOUR_CALM))
-    return true
-  }
-
-  /** Gives a call a time for its request; what is returned is to be called when that has come. */
-  #watchRequest(stream: ServerHttp2Stream): () => void {
-    const { session } = stream
-    this.#unasked.add(stream)
-    const late = setTimeout(() => {
-      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
-    }, this.#limits.requestTimeoutMs).unref()
-    let counted = false
-    stream.once('close', () => {
-      clearTimeout(late)
-      this.#unasked.delete(stream)
-      if (counted && session !== undefined) this.#count(session, -1)
-    })
-    return () => {
-      clearTimeout(late)
-      if (!this.#unasked.delete(stream) || session === undefined) return
-      counted = true
-      this.#count(session, 1)
-    }
-  }
-
-  #count(session: Http2Session, change: number): void {
-    const count = (this.#asked.get(session) ?? 0) + change
-    if (count > 0) this.#asked.set(session, count)
-    else this.#asked.delete(session)
   }
 }
 

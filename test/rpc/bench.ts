@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import http2 from 'node:http2'
+import net from 'node:net'
 
 import { type RpcServer, serveRpc } from '../../src/rpc/server.ts'
 import type { RpcServerOptions } from '../../src/rpc/server-options.ts'
@@ -43,9 +44,14 @@ export async function bench(
   return { services, server, port, tap: wire, client }
 }
 
-/** A plain HTTP/2 client. */
-export function connect(t: Ending, port: number): http2.ClientHttp2Session {
+/** A plain HTTP/2 client, at that address of this machine. */
+export function connect(
+  t: Ending,
+  port: number,
+  localAddress = '127.0.0.1',
+): http2.ClientHttp2Session {
   const client = http2.connect(`http://127.0.0.1:${port}`, {
+    createConnection: () => net.connect({ host: '127.0.0.1', port, localAddress }),
     settings: { initialWindowSize: 1024 * 1024 },
   })
   // The calls show what happens to the connection.

@@ -53,6 +53,33 @@ test('serveRpc() refuses calls over its bound and takes them again later', async
   assert.deepEqual(await rawCall(on.client, paths.deleteHost, unary).story, success)
 })
 
+test('serveRpc() takes calls of others when one address holds all there are', async (t) => {
+  const on = await bench(t, { limits: { callsMax: 3 } })
+  const body = requests.syncPieces('gate')
+  const hog = [1, 2, 3].map(() => rawCall(on.client, paths.syncPieces, { body, end: true }))
+  await Promise.all(hog.map((call) => call.headers))
+  const other = connect(t, on.port, '127.0.0.2')
+  assert.deepEqual(await rawCall(other, paths.deleteHost, unary).story, success)
+  const [first, second, newest] = hog
+  assert.match((await newest?.story)?.at(-1) ?? '', /^closed (11|8)$/)
+  on.services.open()
+  for (const call of [first, second]) assert.deepEqual(await call?.story, success)
+})
+
+test('serveRpc() takes connections of others when one address holds all there are', async (t) => {
+  const on = await bench(t, { limits: { connectionsMax: 2 } })
+  const body = requests.syncPieces('gate')
+  const hog = [on.client, connect(t, on.port)].map((client) =>
+    rawCall(client, paths.syncPieces, { body, end: true }),
+  )
+  await Promise.all(hog.map((call) => call.headers))
+  const other = connect(t, on.port, '127.0.0.2')
+  assert.deepEqual(await rawCall(other, paths.deleteHost, unary).story, success)
+  on.services.open()
+  const ends = await Promise.all(hog.map(async (call) => (await call.story).at(-1)))
+  assert.equal(ends.filter((end) => end === success.at(-1)).length, 1, ends.join())
+})
+
 test('serveRpc() drops connections over its bound when all others ask for something', async (t) => {
   const on = await bench(t, { limits: { connectionsMax: 1 } })
   const call = rawCall(on.client, paths.syncPieces, {
