@@ -15,6 +15,9 @@ enum { ALIGNMENT = 2 << 20 };
 /* How much is populated or unmapped at a time; a multiple of the alignment. */
 enum { STEP = 16 << 20 };
 
+/* A step that takes longer is slower than the network that is to fill it. */
+enum { SLOW_NS = 40 * 1000 * 1000 };
+
 /* Since Linux 5.14; C libraries of before do not name it. */
 enum { POPULATE_WRITE = 23 };
 
@@ -46,13 +49,35 @@ static char *map_aligned(size_t length) {
   return start + before;
 }
 
-/* Takes every page, so that neither a registration nor the first write has to wait for it. In steps: for the time of each, no other thread can map memory. */
+static int take_pages(char *bytes, size_t length, size_t page) {
+  if (madvise(bytes, length, POPULATE_WRITE) == 0) return 0;
+  if (errno != EINVAL) return errno;
+  for (size_t at = 0; at < length; at += page) *(volatile char *)(bytes + at) = 0;
+  return 0;
+}
+
+/*
+ * Takes every page, so that neither a registration nor the first write has to wait for it. In steps: for the time of each, no other thread can map memory.
+ * Huge pages can be slower by ten times than ordinary ones, where the kernel has to move others out of the way or a hypervisor has lent them out. So after a
+ * slow step come ordinary ones, one at first, twice as many after each further slow one.
+ */
 static int populate(char *bytes, size_t length, size_t page) {
+  size_t ordinary = 0;
+  size_t pause = 1;
   for (size_t at = 0; at < length; at += STEP) {
     size_t step = length - at < STEP ? length - at : STEP;
-    if (madvise(bytes + at, step, POPULATE_WRITE) == 0) continue;
-    if (errno != EINVAL) return errno;
-    for (size_t touched = at; touched < at + step; touched += page) *(volatile char *)(bytes + touched) = 0;
+    bool huge = ordinary == 0;
+    if (!huge) {
+      ordinary--;
+      madvise(bytes + at, step, MADV_NOHUGEPAGE);
+    }
+    uint64_t begin = uv_hrtime();
+    int error = take_pages(bytes + at, step, page);
+    if (error != 0) return error;
+    if (huge && uv_hrtime() - begin > SLOW_NS) {
+      ordinary = pause;
+      pause *= 2;
+    }
   }
   return 0;
 }
