@@ -45,7 +45,7 @@ export async function answerCall(
     await runHandler(stream, headers, handler, contentType, { streamHeaders, onAsked })
   } catch (error) {
     // Connect turns what a handler throws into trailers. What is left came from broken headers or a stream that ended meanwhile.
-    // Later: a reset from within Node's own reading uses memory that it has freed (see `resetByCancel`).
+    // Later: a reset from within Node's own reading uses memory that it has freed (see `resetLater`).
     if (stream.headersSent) setImmediate(() => stream.close(constants.NGHTTP2_INTERNAL_ERROR))
     else refuseCall(stream, Code.Internal, ConnectError.from(error).rawMessage)
   }

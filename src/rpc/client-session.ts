@@ -169,7 +169,7 @@ export class ClientSession implements SessionManager {
     options: Parameters<SessionManager['request']>[3],
   ): ClientHttp2Stream {
     const stream = link.session.request(headers, options)
-    resetByCancel(stream)
+    resetLater(stream)
     clearTimeout(link.idle)
     if (link.calls++ === 0) link.session.ref()
     let answered = false
@@ -222,13 +222,16 @@ export class ClientSession implements SessionManager {
 }
 
 /**
- * Connect resets a call that fails while its request half is open, mostly in a microtask of the very bytes that made it fail, and with INTERNAL_ERROR. Node then
- * sends from within its own reading: nghttp2 frees the stream and goes on to use it, and sooner or later the process aborts (found with a memory checker on Node
- * 20.20: each registration that a scheduler refused did it). With CANCEL, which is the right code for a client in any case, Node waits until it has read to the end.
+ * Connect resets a call that fails while its request half is open, mostly in a microtask of the very bytes that made it fail. Node then sends from within its own
+ * reading, which nghttp2 is not made for. Found with Node 20.20: it frees the call and goes on to use it, and sooner or later the process aborts (each registration
+ * that a scheduler refused did it); or it sends empty frames for another call, which a leaving server has just refused, and never comes back, while memory
+ * grows by a gigabyte in seconds. So the reset waits until Node has read to the end, and it is CANCEL, the right code for a client in any case.
  */
-function resetByCancel(stream: ClientHttp2Stream): void {
+function resetLater(stream: ClientHttp2Stream): void {
   const close = stream.close.bind(stream)
-  stream.close = (_code, callback) => close(constants.NGHTTP2_CANCEL, callback)
+  stream.close = (_code, callback) => {
+    setImmediate(() => close(constants.NGHTTP2_CANCEL, callback))
+  }
 }
 
 function authority(target: DialTarget, secure: boolean): string {

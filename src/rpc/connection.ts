@@ -19,14 +19,17 @@ export interface Connection {
 }
 
 /**
- * Ends a connection at once, with all its calls.
+ * Ends a connection, with all its calls, as soon as Node reads nothing from it: it resets the calls, which must not happen from within its own reading (see
+ * `resetLater`).
  *
  * Destroying the session is not enough: one that was closed gracefully before only half-closes its socket then, and waits
  * for the other side without limit.
  */
 export function destroyConnection({ session, socket }: Connection, error?: Error): void {
-  if (!session.destroyed) session.destroy(error, constants.NGHTTP2_CANCEL)
-  socket.destroy()
+  setImmediate(() => {
+    if (!session.destroyed) session.destroy(error, constants.NGHTTP2_CANCEL)
+    socket.destroy()
+  })
 }
 
 /**

@@ -46,7 +46,7 @@ export class OpenCalls {
     const victim = oldest ?? this.#callers.takeExcess(caller)
     if (victim === undefined) return false
     this.#unasked.delete(victim)
-    // Later: a reset from within Node's own reading uses memory that it has freed (see `resetByCancel`).
+    // Later: a reset from within Node's own reading uses memory that it has freed (see `resetLater`).
     setImmediate(() => victim.close(constants.NGHTTP2_ENHANCE_YOUR_CALM))
     return true
   }
