@@ -2,13 +2,13 @@
 
 import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { setTimeout } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 
 import { createClient } from '@connectrpc/connect'
 
 import { openChannel } from '../../src/rpc/channel.ts'
 import { Scheduler } from '../../src/rpc/gen/scheduler/v2/scheduler_pb.ts'
+import { systemClock } from '../../src/util/clock.ts'
 import { deferred } from '../../src/util/deferred.ts'
 
 /** Set by the server when its leave is on the way. */
@@ -68,7 +68,7 @@ async function call(server: Worker): Promise<void> {
   const second = talk(over.promise)
   await messageOf(server)
   // From a timer: what is written now leaves only after the leave, which is here by then, was read.
-  await setTimeout(1)
+  await new Promise<void>((resolve) => systemClock.after(1, resolve))
   server.postMessage('leave', [])
   Atomics.wait(left, 0, 0, 5000)
   over.resolve()
