@@ -21,10 +21,10 @@ export interface ErrorDetails {
   ORIGIN_TLS: { readonly url: string; readonly reason: string }
   /** The answer is not what was asked for: another range, too few bytes, an unexpected status. */
   ORIGIN_PROTOCOL: { readonly url: string; readonly expected: string; readonly actual: string }
-  /** The content changed at the origin while it was being read (validator or length). */
+  /** The content changed at the origin while it was being read (validator or length), or peers hold different versions of it. */
   ORIGIN_CHANGED: {
     readonly url: string
-    readonly what: 'etag' | 'last-modified' | 'length' | 'file'
+    readonly what: 'etag' | 'last-modified' | 'length' | 'file' | 'version'
     readonly expected: string
     readonly actual: string
   }

@@ -8,12 +8,16 @@ export { type HookMessages, type HookName, publish } from './hooks.ts'
 export { Download, type ToFileOptions } from './peer/download.ts'
 export { type Target, writeTtlMsMax, writeTtlMsMin } from './peer/download-settings.ts'
 export {
+  type DownloadLimitChange,
+  type DownloadLimits,
   type DownloadOptions,
   type DownloadProgress,
   type HostOptions,
   type LimitOptions,
   type ListenOptions,
   limitDefaults,
+  type PeerLimitChange,
+  type PeerLimits,
   type PeerOptions,
   type SeedOptions,
   type StoreOptions,

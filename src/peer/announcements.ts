@@ -31,6 +31,7 @@ export class Announcements {
   readonly #told = new Map<string, string>()
   #round: Promise<void> | undefined
   #again = false
+  #closed = false
 
   constructor(parts: AnnouncementParts) {
     this.#parts = parts
@@ -112,6 +113,7 @@ export class Announcements {
 
   /** Makes everything known that lies here completely, to the schedulers that own it now and were not told. One round at a time; asked for again meanwhile, one more follows. */
   all(): void {
+    if (this.#closed) return
     if (this.#round !== undefined) {
       this.#again = true
       return
@@ -124,8 +126,9 @@ export class Announcements {
     })
   }
 
-  /** Resolves when no round runs. */
-  async settled(): Promise<void> {
+  /** Ends the round that runs after what is being announced now, and begins no other: whoever takes its leave has nothing to announce. */
+  async close(): Promise<void> {
+    this.#closed = true
     while (this.#round !== undefined) await this.#round
   }
 
@@ -134,7 +137,7 @@ export class Announcements {
     const complete = tasks.filter((task) => task.complete && task.geometry.contentLength > 0)
     const next = async (): Promise<void> => {
       for (let task = complete.pop(); task !== undefined; task = complete.pop()) {
-        if (this.#parts.lifetime.aborted) return
+        if (this.#closed || this.#parts.lifetime.aborted) return
         const { id } = task.record
         const owner = this.#parts.scheduler.ownerOf(id)
         if (owner === undefined || this.#told.get(id) !== owner) await this.announce(task)

@@ -19,13 +19,15 @@ import type { Transport } from '../transport/transport.ts'
 import { systemClock } from '../util/clock.ts'
 import { TokenBucket } from '../util/rate.ts'
 import { Scope } from '../util/scope.ts'
+import { Slots } from '../util/slots.ts'
 import { Announcements } from './announcements.ts'
 import { Closing } from './closing.ts'
 import { HostChannels } from './host-channels.ts'
 import { HostGauge } from './host-figures.ts'
-import { MeteredGate } from './limited.ts'
+import { Live } from './live.ts'
 import { type Addresses, addressesOf, addressOf } from './listening.ts'
 import { openLocalSocket } from './local/socket.ts'
+import { MeteredGate, usableRate } from './metered-gate.ts'
 import { openStores } from './open-store.ts'
 import { ParentFeed } from './parent-feed.ts'
 import { GrpcRdmaControl } from './rdma-control.ts'
@@ -88,9 +90,16 @@ async function build(
   closing.add(async () => channels.close())
 
   const upload = await serveUploads(settings, addresses, closing)
+  const limits = new Live(settings.limits)
+  const uploadPlaces = new Slots(settings.limits.uploadSlots)
   const uploadGate = gate(settings.limits.uploadBytesPerSecond)
   const rdma = new GrpcRdmaControl(channels)
-  const transports = makeTransports(settings, addresses, { stores, uploadRate: uploadGate, rdma })
+  const transports = makeTransports(settings, addresses, {
+    stores,
+    uploadRate: uploadGate,
+    uploadPlaces,
+    rdma,
+  })
   transportMemory.use(transports)
   for (const each of transports) closing.add((timeoutMs) => each.close(timeoutMs))
   const host = await identify(settings, addresses, upload.port, transports)
@@ -99,9 +108,17 @@ async function build(
 
   const scheduling = await openScheduling(settings, { ...addresses, channels, clock, closing })
   const downloadGate = gate(settings.limits.downloadBytesPerSecond)
+  limits.onChange(() => {
+    const { uploadSlots, uploadBytesPerSecond, downloadBytesPerSecond, memoryBytesMax } = limits.now
+    uploadPlaces.setCount(uploadSlots)
+    uploadGate.setRate(uploadBytesPerSecond)
+    downloadGate.setRate(downloadBytesPerSecond)
+    memory.setBytesMax(memoryBytesMax)
+  })
   const gauge = new HostGauge({
     host,
     settings,
+    limits: () => limits.now,
     storeDir: dir ?? '.',
     clock,
     sentBytes: () => uploadGate.bytes,
@@ -120,10 +137,11 @@ async function build(
   closing.add(async () => scheduler.close())
   const newPeerId = (): string => peerId({ ...host, seedPeer: settings.seedPeer })
   const announcements = new Announcements({ scheduler, stores, newPeerId, clock, lifetime })
-  closing.add(() => announcements.settled())
+  closing.add(() => announcements.close())
 
   const world: World = {
     settings,
+    limits,
     clock,
     host,
     store,
@@ -153,7 +171,9 @@ async function build(
     hostNews: {
       clock,
       sentBytes: () => uploadGate.bytes,
-      sendBytesPerSecondMax: gauge.maxTx / 8,
+      get sendBytesPerSecondMax() {
+        return gauge.maxTx / 8
+      },
     },
     rdma: transports.find((each) => each.rdma !== undefined)?.rdma,
   })
@@ -240,10 +260,12 @@ function makeTransports(
   {
     stores,
     uploadRate,
+    uploadPlaces,
     rdma,
   }: {
     readonly stores: readonly Store[]
     readonly uploadRate: MeteredGate
+    readonly uploadPlaces: Slots
     readonly rdma: RdmaControl
   },
 ): Transport[] {
@@ -254,6 +276,7 @@ function makeTransports(
       listen: { ip: listenIp, port: settings.listen.tcpPort },
       uploadRate,
       uploadSlots: settings.limits.uploadSlots,
+      uploadPlaces,
       clock: systemClock,
       hostIp,
       rdma,
@@ -281,7 +304,8 @@ async function identify(
 }
 
 function gate(bytesPerSecond: number | undefined): MeteredGate {
-  return new MeteredGate(new TokenBucket({ bytesPerSecond, clock: systemClock }))
+  const rate = usableRate(bytesPerSecond)
+  return new MeteredGate(new TokenBucket({ bytesPerSecond: rate, clock: systemClock }))
 }
 
 /** Makes this host known. A scheduler that is down is tried again and again in the background. */

@@ -1,3 +1,4 @@
+import { PeerError } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 
 /** How long a closing peer bears readers that stand still. */
@@ -26,4 +27,9 @@ export class ClosingGrace {
       cancel()
     }
   }
+}
+
+/** What a reader gets that asked for nothing while the peer closed. */
+export function stoodStill(): PeerError<'CLOSED'> {
+  return new PeerError('CLOSED', 'The peer closed while the reader stood still', { what: 'peer' })
 }

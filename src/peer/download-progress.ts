@@ -1,6 +1,6 @@
 import { PeerError } from '../errors.ts'
 import type { Progress } from '../task/progress.ts'
-import type { DownloadProgress } from './options.ts'
+import type { DownloadProgress, TaskInfo, Traffic } from './options.ts'
 import type { Opened } from './tasks.ts'
 
 /** Tells the caller; what its function throws is its fault, and is said so. */
@@ -36,5 +36,18 @@ export function shown(task: string, progress: Progress): DownloadProgress {
       peers: progress.peerBytes,
       local: progress.localBytes,
     },
+  }
+}
+
+/** What a finished download says of its task. */
+export function infoOf({ spec, task }: Opened, traffic: Traffic): TaskInfo {
+  return {
+    id: spec.id,
+    kind: spec.kind,
+    length: task.geometry.contentLength,
+    pieceLength: task.geometry.pieceLength,
+    pieces: task.geometry.pieceCount,
+    traffic,
+    ...(spec.digest === undefined ? {} : { digest: spec.digest }),
   }
 }

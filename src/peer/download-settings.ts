@@ -4,7 +4,15 @@ import { defaultFilteredQueryParams } from '../hash/task-url.ts'
 import { pieceLengthMax, pieceLengthMin, type Range } from '../task/piece.ts'
 import type { TaskSpec } from '../task/ports.ts'
 import { describe, oneOf, refuseUnknown, text, wholeNumber } from '../util/settings.ts'
-import type { DownloadOptions, DownloadProgress, SeedOptions, WriteOptions } from './options.ts'
+import type {
+  DownloadLimitChange,
+  DownloadLimits,
+  DownloadOptions,
+  DownloadProgress,
+  SeedOptions,
+  WriteOptions,
+} from './options.ts'
+import { concurrencyMax, rate } from './settings.ts'
 
 /** Shortest and longest time to live of a written file; Dragonfly's schedulers accept no other (wire tables, UploadPersistentCacheTaskStarted). */
 export const writeTtlMsMin: number = 5 * 60_000
@@ -25,7 +33,8 @@ export interface DownloadSettings {
   readonly backToSource: 'allow' | 'never'
   readonly store: 'disk' | 'memory' | undefined
   readonly into: Uint8Array | undefined
-  readonly concurrency: number | undefined
+  /** As the download begins. */
+  readonly limits: DownloadLimits
   readonly signal: AbortSignal | undefined
   readonly onProgress: ((progress: DownloadProgress) => void) | undefined
 }
@@ -45,6 +54,7 @@ export function downloadSettings(target: Target, options: DownloadOptions = {}):
     'store',
     'into',
     'concurrency',
+    'downloadBytesPerSecond',
     'signal',
     'onProgress',
   ])
@@ -77,13 +87,32 @@ export function downloadSettings(target: Target, options: DownloadOptions = {}):
         ? undefined
         : oneOf('options.store', options.store, ['disk', 'memory'] as const),
     into: options.into,
-    concurrency:
-      options.concurrency === undefined
-        ? undefined
-        : wholeNumber('options.concurrency', options.concurrency, 1, 1024),
+    limits: limitSetting('options', options),
     signal: abortSignal(options.signal),
     onProgress: options.onProgress,
   }
+}
+
+/** The limits after a change. @throws TypeError, RangeError that name the key; nothing has changed then */
+export function changedDownloadLimits(
+  now: DownloadLimits,
+  change: DownloadLimitChange,
+): DownloadLimits {
+  refuseUnknown('limits', change, ['concurrency', 'downloadBytesPerSecond'])
+  return limitSetting('limits', { ...now, ...change })
+}
+
+function limitSetting(
+  name: string,
+  { concurrency, downloadBytesPerSecond }: DownloadLimitChange,
+): DownloadLimits {
+  return Object.freeze({
+    concurrency:
+      concurrency === undefined
+        ? undefined
+        : wholeNumber(`${name}.concurrency`, concurrency, 1, concurrencyMax),
+    downloadBytesPerSecond: rate(`${name}.downloadBytesPerSecond`, downloadBytesPerSecond),
+  })
 }
 
 /** `WriteOptions`, complete and checked. @throws TypeError, RangeError */

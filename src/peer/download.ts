@@ -6,13 +6,14 @@ import { numbersIn } from '../task/piece.ts'
 import { deferred } from '../util/deferred.ts'
 import { flag, refuseUnknown, text } from '../util/settings.ts'
 import { Scope } from '../util/scope.ts'
-import type { DownloadSettings } from './download-settings.ts'
-import type { ClosingGrace } from './closing-grace.ts'
-import { allLocal, report, shown } from './download-progress.ts'
+import { changedDownloadLimits, type DownloadSettings } from './download-settings.ts'
+import { type ClosingGrace, stoodStill } from './closing-grace.ts'
+import { allLocal, infoOf, report, shown } from './download-progress.ts'
 import { healed, Healing } from './healing.ts'
-import type { TaskInfo } from './options.ts'
+import { Live } from './live.ts'
+import type { DownloadLimitChange, DownloadLimits, TaskInfo } from './options.ts'
 import { outputRange, refuseExisting, wholeOr } from './output-range.ts'
-import { allocate, fits } from './target-memory.ts'
+import { allocate, fits, tooLong } from './target-memory.ts'
 import type { Opened, Place, Tasks } from './tasks.ts'
 import { checkDigest, forgetRotten } from './whole-digest.ts'
 
@@ -44,6 +45,7 @@ export interface DownloadHost {
 export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   readonly #tasks: Tasks
   readonly #settings: DownloadSettings
+  readonly #limits: Live<DownloadLimits>
   readonly #parents: readonly (AbortSignal | undefined)[]
   readonly #scope = new Scope([])
   readonly #host: DownloadHost
@@ -56,8 +58,22 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   constructor(tasks: Tasks, settings: DownloadSettings, host: DownloadHost) {
     this.#tasks = tasks
     this.#settings = settings
+    this.#limits = new Live(settings.limits)
     this.#parents = [host.lifetime, settings.signal]
     this.#host = host
+  }
+
+  /** The limits of now. */
+  get limits(): DownloadLimits {
+    return this.#limits.now
+  }
+
+  /**
+   * Changes limits of this download, as `Peer.setLimits()` does those of the peer, which hold all the same. Downloads of one task share what is fetched: the one that
+   * allows most decides.
+   */
+  setLimits(change: DownloadLimitChange): void {
+    this.#limits.set(changedDownloadLimits(this.#limits.now, change))
   }
 
   /** Resolves when every wanted piece is kept and, where a digest was given, the content has it. Starts the download into the peer's store. */
@@ -294,11 +310,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   #refuseTooLarge(length: number, { share }: Opened): void {
     const lengthMax = this.#settings.into?.byteLength ?? constants.MAX_LENGTH
     if (length <= lengthMax) return
-    const error = new PeerError('TOO_LARGE', `${length} bytes do not fit in one Uint8Array`, {
-      length,
-      lengthMax,
-      instead: 'toFile(), iteration, stream() or a range',
-    })
+    const error = tooLong(length, lengthMax)
     // Nobody else asked for the content: it is not fetched for nothing.
     if (this.#done === undefined) {
       share?.leave(error)
@@ -313,7 +325,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   }
 
   async #start(asked: Place): Promise<Opened> {
-    const { spec, lookup, range, backToSource, store, into, concurrency } = this.#settings
+    const { spec, lookup, range, backToSource, store, into } = this.#settings
     const kept: Place =
       store === 'memory' || (into !== undefined && range === undefined)
         ? {
@@ -327,7 +339,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
     const { signal } = this.#scope
     signal.throwIfAborted()
     const opened = await this.#tasks.open(
-      { spec, lookup, range, backToSource, needBackToSource: false, place, concurrency },
+      { spec, lookup, range, backToSource, needBackToSource: false, place, limits: this.#limits },
       signal,
     )
     this.#follow(opened)
@@ -382,18 +394,6 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
         : shown(spec.id, share.progress()).traffic
     if (share === undefined) report(onProgress, allLocal(opened, wanted))
     this.#kept = opened
-    return {
-      id: spec.id,
-      kind: spec.kind,
-      length: task.geometry.contentLength,
-      pieceLength: task.geometry.pieceLength,
-      pieces: task.geometry.pieceCount,
-      traffic,
-      ...(spec.digest === undefined ? {} : { digest: spec.digest }),
-    }
+    return infoOf(opened, traffic)
   }
-}
-
-function stoodStill(): PeerError<'CLOSED'> {
-  return new PeerError('CLOSED', 'The peer closed while the reader stood still', { what: 'peer' })
 }

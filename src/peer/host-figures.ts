@@ -11,6 +11,7 @@ import {
   memoryBytes,
   platformVersion,
 } from './machine.ts'
+import type { PeerLimits } from './options.ts'
 import type { Settings } from './settings.ts'
 import type { HostIdentity } from './world.ts'
 
@@ -27,6 +28,8 @@ export const figuresMs: number = 1000
 export interface GaugeParts {
   readonly host: HostIdentity
   readonly settings: Settings
+  /** The limits of now. @defaultValue those of `settings` */
+  readonly limits?: () => PeerLimits
   /** Folder whose file system is told about. */
   readonly storeDir: string
   readonly clock: Clock
@@ -46,18 +49,31 @@ interface Sample extends MachineCounts {
 export class HostGauge {
   readonly #parts: GaugeParts
   readonly #cores = coreCounts()
-  /** Bits per second each way: the smaller of the card's speed and the limit that was set. */
-  readonly maxTx: number
-  readonly maxRx: number
+  readonly #card: number
   #sample: Sample | undefined
   #figures: HostFigures | undefined
 
   constructor(parts: GaugeParts) {
     this.#parts = parts
-    const { uploadBytesPerSecond, downloadBytesPerSecond } = parts.settings.limits
-    const card = linkSpeed(parts.host.ip) ?? bandwidthDefault
-    this.maxTx = Math.min(card, (uploadBytesPerSecond ?? Number.POSITIVE_INFINITY) * 8)
-    this.maxRx = Math.min(card, (downloadBytesPerSecond ?? Number.POSITIVE_INFINITY) * 8)
+    this.#card = linkSpeed(parts.host.ip) ?? bandwidthDefault
+  }
+
+  /** Bits per second that can be sent: the smaller of the card's speed and the limit of now. */
+  get maxTx(): number {
+    return this.#within(this.#limits.uploadBytesPerSecond)
+  }
+
+  /** Bits per second that can be received, as `maxTx`. */
+  get maxRx(): number {
+    return this.#within(this.#limits.downloadBytesPerSecond)
+  }
+
+  get #limits(): PeerLimits {
+    return this.#parts.limits?.() ?? this.#parts.settings.limits
+  }
+
+  #within(bytesPerSecond: number | undefined): number {
+    return Math.min(this.#card, (bytesPerSecond ?? Number.POSITIVE_INFINITY) * 8)
   }
 
   /** The figures of now. */

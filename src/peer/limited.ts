@@ -1,22 +1,34 @@
 import { pieceAt } from '../task/piece.ts'
 import type { Origin, Sink } from '../task/ports.ts'
 import type { RateGate } from '../transport/transport.ts'
+import type { Pace } from './pace.ts'
+import { PacedSlot } from './paced-slot.ts'
 
-/** A sink whose slots wait for their share of the bandwidth: before anybody is asked, so that the wait is not taken for the silence of a parent. */
-export function limitedSink(sink: Sink, gate: RateGate): Sink {
+/** A sink whose slots are filled at a pace. What a slot waits for at its beginning it waits for before anybody is asked. */
+export function limitedSink(sink: Sink, pace: Pace): Sink {
   return {
     geometry: sink.geometry,
     has: (number) => sink.has(number),
+    digestOf: (number) => sink.digestOf(number),
     async slot(number, signal) {
-      await gate.take(pieceAt(sink.geometry, number).length, signal)
-      return sink.slot(number, signal)
+      const { length } = pieceAt(sink.geometry, number)
+      const leave = await pace.enter(length, signal)
+      try {
+        const granted = pace.limited ? Math.min(pace.partBytes, length) : 0
+        if (granted > 0) await pace.take(granted, signal)
+        const slot = await sink.slot(number, signal)
+        return new PacedSlot(slot, pace, { granted, signal, leave })
+      } catch (error) {
+        leave()
+        throw error
+      }
     },
-    commit: (slot, kept) => sink.commit(slot, kept),
+    commit: (slot, kept) => sink.commit(slot instanceof PacedSlot ? slot.inner : slot, kept),
   }
 }
 
 /** An origin whose bytes wait for their share of the bandwidth: its connection is read no faster. */
-export function limitedOrigin(origin: Origin, gate: RateGate): Origin {
+export function limitedOrigin(origin: Origin, gate: Pick<RateGate, 'take'>): Origin {
   return {
     stat: (signal) => origin.stat(signal),
     async *read(part, signal) {
@@ -25,31 +37,5 @@ export function limitedOrigin(origin: Origin, gate: RateGate): Origin {
         yield chunk
       }
     },
-  }
-}
-
-/** A gate that counts what passes. */
-export class MeteredGate implements RateGate {
-  readonly #gate: RateGate
-  #bytes = 0
-
-  constructor(gate: RateGate) {
-    this.#gate = gate
-  }
-
-  /** Bytes let through since the start. */
-  get bytes(): number {
-    return this.#bytes
-  }
-
-  /** See `RateGate`. */
-  get limited(): boolean {
-    return this.#gate.limited !== false
-  }
-
-  /** See `RateGate`. */
-  async take(byteCount: number, signal: AbortSignal): Promise<void> {
-    await this.#gate.take(byteCount, signal)
-    this.#bytes += byteCount
   }
 }

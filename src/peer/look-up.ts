@@ -31,3 +31,23 @@ export async function lookUp(
   }
   return { spec: { ...known.spec, ...own, ...digest }, cut: known.geometry }
 }
+
+/** How the scheduler believes the content to be cut now; undefined when it does not know, or cannot be asked. */
+export async function knownCut(
+  {
+    scheduler,
+  }: { readonly scheduler: Pick<World['scheduler'], 'statTask' | 'statPersistentCacheTask'> },
+  { id, kind }: TaskSpec,
+  signal: AbortSignal,
+): Promise<Geometry | undefined> {
+  try {
+    const known =
+      kind === 'persistentCache'
+        ? await scheduler.statPersistentCacheTask(id, signal)
+        : await scheduler.statTask(id, signal)
+    return known?.geometry
+  } catch (error) {
+    if (PeerError.is(error, 'SCHEDULER_UNAVAILABLE', 'SCHEDULER_REFUSED')) return undefined
+    throw error
+  }
+}

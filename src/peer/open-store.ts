@@ -15,7 +15,7 @@ export const cacheFoldersMax: number = 64
 /** The stores of a peer. For a peer that keeps everything in memory they are one. */
 export interface Stores {
   readonly store: Store
-  readonly memory: Store
+  readonly memory: MemoryStore
   /** Folder of the disk store; undefined without one. */
   readonly dir: string | undefined
 }

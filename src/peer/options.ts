@@ -136,6 +136,31 @@ export interface LimitOptions {
   readonly pieceTimeoutMs?: number
 }
 
+/** The limits of a peer as they are now; `undefined` is no limit. */
+export interface PeerLimits {
+  readonly concurrency: number
+  readonly uploadSlots: number
+  readonly uploadBytesPerSecond: number | undefined
+  readonly downloadBytesPerSecond: number | undefined
+  readonly memoryBytesMax: number
+  readonly parentsTimeoutMs: number
+  readonly pieceTimeoutMs: number
+}
+
+/** Limits to change: one that is left out stays as it is, one that is `undefined` takes its default again. */
+export type PeerLimitChange = {
+  readonly [Key in keyof LimitOptions]: LimitOptions[Key] | undefined
+}
+
+/** The limits of one download as they are now. `undefined`: those of its peer alone. */
+export interface DownloadLimits {
+  readonly concurrency: number | undefined
+  readonly downloadBytesPerSecond: number | undefined
+}
+
+/** Limits to change: one that is left out stays as it is, one that is `undefined` is given up. */
+export type DownloadLimitChange = { readonly [Key in keyof DownloadLimits]?: DownloadLimits[Key] }
+
 /** What is taken for limits that are left out. `undefined` is no limit. */
 export const limitDefaults: {
   readonly concurrency: number
@@ -175,6 +200,8 @@ export interface DownloadOptions {
   readonly into?: Uint8Array
   /** Pieces fetched at once. @defaultValue the peer's limit */
   readonly concurrency?: number
+  /** Bytes per second that this download may fetch, within what its peer may. @defaultValue no limit of its own */
+  readonly downloadBytesPerSecond?: number
   /** Ends the download; everything rejects with `signal.reason`. */
   readonly signal?: AbortSignal
   /** Called when bytes have been kept, at most once for each piece. */

@@ -1,7 +1,8 @@
-import { createHash } from 'node:crypto'
 import { isIP } from 'node:net'
 import { createClient } from '@connectrpc/connect'
 import { PeerError } from '../errors.ts'
+import { isDigest } from '../hash/digest.ts'
+import { isVersionToken } from '../hash/version.ts'
 import type { SyncPiecesResponse } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import { DfdaemonUpload } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import { rpcError } from '../rpc/rpc-error.ts'
@@ -20,17 +21,15 @@ export const validatorHeader: string = 'dragonfly-peer-validator'
  */
 export const feedHeadersTimeoutMs: number = 3000
 
-/** A validator as it travels: its digest, so that it fits in a header whatever an origin put into it. */
-export function validatorToken(validator: string): string {
-  return createHash('sha256').update(validator).digest('hex').slice(0, 32)
-}
-
 /** Method of the upload service that tells about pieces, by kind of task. */
 const methods = {
   standard: 'syncPieces',
   persistent: 'syncPersistentPieces',
   persistentCache: 'syncPersistentCachePieces',
 } as const satisfies Record<TaskKind, string>
+
+/** Why the call of a feed ends. Made once, because every small task has a feed. It never leaves this file. */
+const feedOver = new Error('The feed has ended')
 
 /** Pieces of parents over their gRPC upload service (dfdaemon.v2 SyncPieces and its twins). */
 export class ParentFeed implements Feed {
@@ -57,12 +56,12 @@ export class ParentFeed implements Feed {
       throw protocolError(parent, 'host', 'another host', 'this one')
     }
     const client = createClient(DfdaemonUpload, this.#channels.to(parent.ip, parent.port))
-    const { spec, numbers, validator } = request
+    const { spec, numbers, version } = request
     // Leaving the loop does not end a call, its signal does.
     using scope = new Scope([signal])
     const answered = this.#clock.after(feedHeadersTimeoutMs, () => scope.abort(hung(parent)))
     const headers: Record<string, string> =
-      validator === undefined ? {} : { [validatorHeader]: validatorToken(validator) }
+      version === undefined ? {} : { [validatorHeader]: version }
     try {
       const answers = client[methods[spec.kind]](
         { hostId: this.#hostId, taskId: spec.id, interestedPieceNumbers: [...numbers] },
@@ -75,7 +74,7 @@ export class ParentFeed implements Feed {
       throw PeerError.is(error) ? error : feedError(parent, spec.id, error)
     } finally {
       answered()
-      scope.abort(new PeerError('CLOSED', 'The feed has ended', { what: 'feed' }))
+      scope.abort(feedOver)
     }
   }
 }
@@ -83,7 +82,7 @@ export class ParentFeed implements Feed {
 /** Takes a message apart; refuses figures that cannot be those of a piece. */
 function readHave(
   parent: Parent,
-  answer: Pick<SyncPiecesResponse, 'number' | 'offset' | 'length' | 'ip' | 'tcpPort' | 'quicPort'>,
+  answer: Omit<SyncPiecesResponse, '$typeName' | '$unknown'>,
 ): Have {
   const offset = Number(answer.offset)
   const length = Number(answer.length)
@@ -93,6 +92,9 @@ function readHave(
   if (isIP(answer.ip) === 0) {
     throw protocolError(parent, 'ip', 'a literal address', 'something else')
   }
+  const { ownDigest, ownVersion } = answer
+  // It stands for a name that others gave: what is none says nothing.
+  const version = ownVersion !== undefined && isVersionToken(ownVersion) ? ownVersion : undefined
   return {
     number: answer.number,
     offset,
@@ -102,6 +104,8 @@ function readHave(
       ...(isPort(answer.tcpPort) ? { tcpPort: answer.tcpPort } : {}),
       ...(isPort(answer.quicPort) ? { quicPort: answer.quicPort } : {}),
     },
+    ...(ownDigest === undefined || !isDigest(ownDigest) ? {} : { digest: ownDigest }),
+    ...(version === undefined ? {} : { version }),
   }
 }
 
@@ -135,7 +139,7 @@ function feedError(parent: Parent, task: string, error: unknown): PeerError {
     return new PeerError(
       'ORIGIN_CHANGED',
       'The parent holds another version of the content',
-      { url: '', what: 'etag', expected: 'the version of the origin', actual: 'another one' },
+      { url: '', what: 'version', expected: 'the one that is wanted', actual: 'another one' },
       { cause: error },
     )
   }

@@ -8,6 +8,8 @@ import { Download, type DownloadHost } from './download.ts'
 import { downloadSettings, type Target } from './download-settings.ts'
 import type {
   DownloadOptions,
+  PeerLimitChange,
+  PeerLimits,
   PeerOptions,
   SeedOptions,
   TaskInfo,
@@ -15,7 +17,7 @@ import type {
   WriteOptions,
 } from './options.ts'
 import { type Seeding, seed } from './seeding.ts'
-import { settings } from './settings.ts'
+import { changedLimits, settings } from './settings.ts'
 import type { PeerUsage } from './usage.ts'
 import { write } from './write.ts'
 
@@ -149,6 +151,31 @@ export class Peer implements AsyncDisposable {
    */
   usage(): PeerUsage {
     return this.#assembly.usage()
+  }
+
+  /** The limits of now. */
+  get limits(): PeerLimits {
+    return this.#assembly.world.limits.now
+  }
+
+  /**
+   * Changes limits while the peer works. A limit that is left out stays as it is; one that is given as `undefined` takes its default again, which is no limit for a
+   * rate. Raising wakes those who wait, at once. Lowering breaks nothing that is under way: a rate holds from the next bytes on, places and memory for what begins
+   * next. The time limits hold for downloads that begin after the change.
+   *
+   * @example
+   * ```ts
+   * import { Peer } from 'dragonfly-peer'
+   *
+   * await using peer = await Peer.start()
+   * peer.setLimits({ uploadBytesPerSecond: 10_000_000, uploadSlots: 4 }) // by day
+   * peer.setLimits({ uploadBytesPerSecond: undefined }) // by night
+   * ```
+   * @throws TypeError, RangeError that name the limit; then nothing has changed
+   */
+  setLimits(change: PeerLimitChange): void {
+    const { limits } = this.#assembly.world
+    limits.set(changedLimits(limits.now, change))
   }
 
   /** The whole state as plain data: what is downloading, from whom, what it waits for, what is kept. Holds no credential. */

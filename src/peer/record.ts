@@ -1,4 +1,5 @@
 import type { TaskRecord } from '../storage/store.ts'
+import { versionToken } from '../hash/version.ts'
 import { kinds } from '../task/kind.ts'
 import type { OriginStat, TaskSpec } from '../task/ports.ts'
 
@@ -19,6 +20,11 @@ export function recordOf(spec: TaskSpec, createdAt: number, stat?: OriginStat): 
     ...(stat?.validator === undefined ? {} : { validator: stat.validator }),
     ...(stat === undefined ? {} : { headers: stat.headers }),
   }
+}
+
+/** Token of the version that a task holds; undefined when it is not known. */
+export function versionOf({ validator, version }: TaskRecord): string | undefined {
+  return validator === undefined ? version : versionToken(validator)
 }
 
 /** The task of a record, as the engine and the scheduler know it. */

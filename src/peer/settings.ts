@@ -4,13 +4,25 @@ import { isAbsolute } from 'node:path'
 import type { Source } from '../source/source.ts'
 import type { TransportFactory } from '../transport/transport.ts'
 import { describe, flag, refuseUnknown, text, wholeNumber } from '../util/settings.ts'
-import { type LimitOptions, limitDefaults, type PeerOptions, type StoreOptions } from './options.ts'
+import {
+  type LimitOptions,
+  limitDefaults,
+  type PeerLimitChange,
+  type PeerLimits,
+  type PeerOptions,
+  type StoreOptions,
+} from './options.ts'
 import { type TlsSetting, tlsSetting } from './tls.ts'
 
 /** Most addresses of schedulers that can be given. */
 export const schedulerAddressesMax: number = 64
 /** Longest path of a unix socket in bytes: what the address of one holds on Linux, with the zero at its end. */
 export const socketPathBytesMax: number = 107
+
+/** Most pieces that one download may fetch at once. */
+export const concurrencyMax: number = 1024
+/** Lowest rate that can be set, in bytes per second. */
+export const rateMin: number = 1024
 
 /** Who schedules, after parsing. */
 export type SchedulerSetting =
@@ -50,15 +62,8 @@ export interface Settings {
   /** Empty: the default. */
   readonly transports: readonly TransportFactory[]
   readonly sources: readonly Source[]
-  readonly limits: {
-    readonly concurrency: number
-    readonly uploadSlots: number
-    readonly uploadBytesPerSecond: number | undefined
-    readonly downloadBytesPerSecond: number | undefined
-    readonly memoryBytesMax: number
-    readonly parentsTimeoutMs: number
-    readonly pieceTimeoutMs: number
-  }
+  /** As the peer starts. */
+  readonly limits: PeerLimits
   /** Undefined: clear text. */
   readonly tls: TlsSetting | undefined
   /** Undefined: no socket for local tools. */
@@ -87,7 +92,7 @@ export function settings(options: PeerOptions = {}): Settings {
     store: storeSetting(options.store ?? {}),
     transports: list<TransportFactory>('options.transports', options.transports ?? [], 'function'),
     sources: list<Source>('options.sources', options.sources ?? [], 'object'),
-    limits: limitSetting(options.limits ?? {}),
+    limits: limitSetting('options.limits', options.limits ?? {}),
     tls: options.tls === undefined ? undefined : tlsSetting(options.tls),
     socketPath: options.socketPath === undefined ? undefined : socketSetting(options.socketPath),
   })
@@ -192,25 +197,31 @@ function storeSetting(value: 'memory' | StoreOptions): StoreSetting {
   }
 }
 
-function limitSetting(value: LimitOptions): Settings['limits'] {
+/** The limits after a change. @throws TypeError, RangeError that name the key; nothing has changed then */
+export function changedLimits(now: PeerLimits, change: PeerLimitChange): PeerLimits {
+  refuseUnknown('limits', change, limitKeys)
+  return limitSetting('limits', { ...now, ...change })
+}
+
+const limitKeys = [
+  'concurrency',
+  'uploadSlots',
+  'uploadBytesPerSecond',
+  'downloadBytesPerSecond',
+  'memoryBytesMax',
+  'parentsTimeoutMs',
+  'pieceTimeoutMs',
+] as const satisfies readonly (keyof LimitOptions)[]
+
+function limitSetting(name: string, value: PeerLimitChange): PeerLimits {
   const number = (key: keyof LimitOptions, fallback: number, min: number, max: number): number =>
-    wholeNumber(`options.limits.${key}`, value[key] ?? fallback, min, max)
-  const rate = (key: keyof LimitOptions): number | undefined =>
-    value[key] === undefined ? undefined : number(key, 0, 1024, Number.MAX_SAFE_INTEGER)
-  refuseUnknown('options.limits', value, [
-    'concurrency',
-    'uploadSlots',
-    'uploadBytesPerSecond',
-    'downloadBytesPerSecond',
-    'memoryBytesMax',
-    'parentsTimeoutMs',
-    'pieceTimeoutMs',
-  ])
-  return {
-    concurrency: number('concurrency', limitDefaults.concurrency, 1, 1024),
+    wholeNumber(`${name}.${key}`, value[key] ?? fallback, min, max)
+  refuseUnknown(name, value, limitKeys)
+  return Object.freeze({
+    concurrency: number('concurrency', limitDefaults.concurrency, 1, concurrencyMax),
     uploadSlots: number('uploadSlots', limitDefaults.uploadSlots, 1, 4096),
-    uploadBytesPerSecond: rate('uploadBytesPerSecond'),
-    downloadBytesPerSecond: rate('downloadBytesPerSecond'),
+    uploadBytesPerSecond: rate(`${name}.uploadBytesPerSecond`, value.uploadBytesPerSecond),
+    downloadBytesPerSecond: rate(`${name}.downloadBytesPerSecond`, value.downloadBytesPerSecond),
     memoryBytesMax: number(
       'memoryBytesMax',
       Math.floor(os.totalmem() / 2),
@@ -219,7 +230,13 @@ function limitSetting(value: LimitOptions): Settings['limits'] {
     ),
     parentsTimeoutMs: number('parentsTimeoutMs', limitDefaults.parentsTimeoutMs, 100, 86_400_000),
     pieceTimeoutMs: number('pieceTimeoutMs', limitDefaults.pieceTimeoutMs, 1000, 86_400_000),
-  }
+  })
+}
+
+/** Bytes per second; undefined is no limit. */
+export function rate(name: string, value: number | undefined): number | undefined {
+  if (value === undefined) return undefined
+  return wholeNumber(name, value, rateMin, Number.MAX_SAFE_INTEGER)
 }
 
 function literal(name: string, value: unknown): string {

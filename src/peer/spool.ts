@@ -5,7 +5,11 @@ import type { Origin, OriginStat, Session, TaskSpec } from '../task/ports.ts'
 import { abortable, Scope } from '../util/scope.ts'
 import { canBeCut, checkedCut } from './cut.ts'
 import { limitedOrigin } from './limited.ts'
+import type { Live } from './live.ts'
+import { knownCut } from './look-up.ts'
+import type { DownloadLimits } from './options.ts'
 import { recordOf } from './record.ts'
+import { RunLimits } from './run-limits.ts'
 import type { World } from './world.ts'
 
 /** Times that a scheduler is asked for parents who know the length, at most: it could name those who do not without end. */
@@ -25,7 +29,7 @@ export const askPauseMsMax: number = 2000
  */
 export async function spoolOrLearn(
   world: World,
-  want: { readonly spec: TaskSpec; readonly needBackToSource: boolean },
+  want: SpoolWant & { readonly needBackToSource: boolean },
   origin: Origin,
   stat: OriginStat,
   signal: AbortSignal,
@@ -37,7 +41,7 @@ export async function spoolOrLearn(
     needBackToSource,
     backToSource: 'allow',
     metadataOnly: false,
-    concurrency: world.settings.limits.concurrency,
+    concurrency: world.limits.now.concurrency,
   })
   try {
     const length = await learn(world, spec, session, signal)
@@ -47,7 +51,7 @@ export async function spoolOrLearn(
       return { cut: await cutOf(world, spec, length, signal) }
     }
     session.sourceStarted()
-    const task = await takeAll(world, spec, origin, stat, signal)
+    const task = await takeAll(world, want, origin, stat, signal)
     await session.finish({ is: 'done', source: true })
     await world.announcements.announce(task)
     return { task }
@@ -69,7 +73,7 @@ export async function learnFromParents(
   spec: TaskSpec,
   signal: AbortSignal,
 ): Promise<Geometry> {
-  const timeoutMs = world.settings.limits.parentsTimeoutMs
+  const timeoutMs = world.limits.now.parentsTimeoutMs
   const { clock } = world
   const begin = clock.now()
   const nobody = (): PeerError =>
@@ -97,7 +101,7 @@ async function askOnce(
     needBackToSource: false,
     backToSource: 'never',
     metadataOnly: false,
-    concurrency: world.settings.limits.concurrency,
+    concurrency: world.limits.now.concurrency,
   })
   try {
     return await learn(world, spec, session, signal)
@@ -114,26 +118,8 @@ async function cutOf(
   signal: AbortSignal,
 ): Promise<Geometry> {
   if (spec.pieceLength !== undefined) return checkedCut(length, spec.pieceLength)
-  const known = await statKnown(world, spec, signal)
+  const known = await knownCut(world, spec, signal)
   return known?.contentLength === length ? known : checkedCut(length)
-}
-
-async function statKnown(
-  { scheduler }: World,
-  { id, kind }: TaskSpec,
-  signal: AbortSignal,
-): Promise<Geometry | undefined> {
-  try {
-    const known =
-      kind === 'persistentCache'
-        ? await scheduler.statPersistentCacheTask(id, signal)
-        : await scheduler.statTask(id, signal)
-    return known?.geometry
-  } catch (error) {
-    // The parents are known; without this answer the usual rule holds.
-    if (PeerError.is(error, 'SCHEDULER_UNAVAILABLE', 'SCHEDULER_REFUSED')) return undefined
-    throw error
-  }
 }
 
 /** The content length when parents are offered; undefined when this peer shall go to the origin, or no scheduler answers. */
@@ -172,24 +158,33 @@ function silent(): PeerError<'SCHEDULER_UNAVAILABLE'> {
   })
 }
 
+/** What one download wants of content whose length is unknown. */
+interface SpoolWant {
+  readonly spec: TaskSpec
+  readonly limits?: Live<DownloadLimits>
+}
+
 async function takeAll(
   world: World,
-  spec: TaskSpec,
+  { spec, limits }: SpoolWant,
   origin: Origin,
   stat: OriginStat,
   signal: AbortSignal,
 ): Promise<KeptTask> {
   const spool = await world.store.spool()
+  const own = new RunLimits(world)
+  own.join(limits)
   try {
     const part = {
       offset: 0,
       ...(stat.validator === undefined ? {} : { validator: stat.validator }),
     }
-    const limited = limitedOrigin(origin, world.downloadGate)
+    const limited = limitedOrigin(origin, own.pace)
     for await (const chunk of limited.read(part, signal)) await spool.write(chunk)
     signal.throwIfAborted()
     return await spool.finish(recordOf(spec, world.clock.date(), stat), spec.pieceLength)
   } finally {
+    own.close()
     await spool.discard()
   }
 }

@@ -2,17 +2,22 @@ import { setImmediate } from 'node:timers/promises'
 import { PeerError } from '../errors.ts'
 import { redactUrl } from '../source/redact.ts'
 import type { KeptTask, Store } from '../storage/store.ts'
-import { type Geometry, numbersIn, pieceAt, type Range } from '../task/piece.ts'
+import type { Geometry, Range } from '../task/piece.ts'
 import type { Origin, OriginStat, TaskSpec } from '../task/ports.ts'
 import { Run } from '../task/run.ts'
 import type { Share } from '../task/share.ts'
 import { KeyedLock } from '../util/keyed-lock.ts'
 import { abortable } from '../util/scope.ts'
 import { SharedWork } from '../util/shared-work.ts'
+import { changed, Current } from './current.ts'
 import { checkedCut } from './cut.ts'
+import { bytesIn, checkRange, cutTo } from './fitting.ts'
 import { limitedSink } from './limited.ts'
+import type { Live } from './live.ts'
 import { lookUp } from './look-up.ts'
-import { recordOf } from './record.ts'
+import type { DownloadLimits } from './options.ts'
+import { recordOf, versionOf } from './record.ts'
+import { RunLimits } from './run-limits.ts'
 import { learnFromParents, spoolOrLearn } from './spool.ts'
 import type { World } from './world.ts'
 
@@ -25,7 +30,8 @@ export interface Want {
   /** The scheduler ordered it: go to the origin. */
   readonly needBackToSource: boolean
   readonly place: Place
-  readonly concurrency: number | undefined
+  /** Undefined: none of its own. */
+  readonly limits?: Live<DownloadLimits>
   /** This copy of a written file is kept until its time is over; the scheduler is told so. */
   readonly persistent?: boolean
 }
@@ -53,6 +59,7 @@ export interface Opened {
 
 interface Active {
   readonly run: Run
+  readonly limits: RunLimits
   readonly task: KeptTask
   readonly store: Store
   readonly backToSource: 'allow' | 'never'
@@ -73,9 +80,12 @@ export class Tasks {
   readonly #joined = new WeakSet<KeptTask>()
   readonly #lock = new KeyedLock()
   readonly #stats = new SharedWork<OriginStat>()
+  readonly #current: Current
 
   constructor(world: World) {
     this.#world = world
+    const busy = (taskId: string): boolean => this.#active.has(taskId)
+    this.#current = new Current({ scheduler: world.scheduler, lock: this.#lock, busy })
   }
 
   /** Runs under way, for `explain()`. */
@@ -160,11 +170,15 @@ export class Tasks {
     if (active !== undefined && active.run.open && serves(active, want)) {
       checkRange(want.range, active.task.geometry)
       this.#joined.add(active.task)
-      return { spec, ...active, share: active.run.join(want.range) }
+      const { run, task, store, persistent } = active
+      const share = run.join(want.range)
+      active.limits.joinFor(share, want.limits)
+      return { spec, task, store, persistent, share }
     }
     if (active !== undefined) await abortable(active.run.ended, signal)
     const kept = await this.#intact(this.find(spec.id), signal)
-    if (kept !== undefined) return this.#resume(want, origin, stat, kept)
+    if (kept !== undefined && (await this.#current.usable(kept, stat)))
+      return this.#resume(want, origin, stat, kept)
     const cut = told ?? (await this.#cut(spec, stat, signal))
     if (cut !== undefined) return this.#begin(want, origin, stat, cut)
     if (origin === undefined || stat === undefined) {
@@ -236,26 +250,39 @@ export class Tasks {
     checkRange(range, task.geometry)
     if (task.complete) return { spec, task, store, share: undefined }
     const validator = stat?.validator ?? task.record.validator
+    const version = versionOf(task.record)
     const newPeerId = (): string => this.#world.announcements.newName(task)
+    const limits = new RunLimits(this.#world)
+    const { concurrency, parentsTimeoutMs, pieceTimeoutMs } = this.#world.limits.now
     const run = new Run(
       spec,
-      limitedSink(task, this.#world.downloadGate),
+      limitedSink(task, limits.pace),
       {
-        concurrency: want.concurrency ?? this.#world.settings.limits.concurrency,
+        concurrency: want.limits?.now.concurrency ?? concurrency,
         backToSource: want.backToSource,
         needBackToSource: want.needBackToSource,
         persistent: want.persistent === true,
-        parentsTimeoutMs: this.#world.settings.limits.parentsTimeoutMs,
-        pieceTimeoutMs: this.#world.settings.limits.pieceTimeoutMs,
+        parentsTimeoutMs,
+        pieceTimeoutMs,
         originRanges: stat?.ranges ?? true,
+        originAsked: stat !== undefined,
+        avoid: this.#current.avoided(spec.id),
         ...(validator === undefined ? {} : { validator }),
+        ...(version === undefined || validator !== undefined ? {} : { version }),
       },
-      { ...this.#world.ports, newPeerId, ...(origin === undefined ? {} : { origin }) },
+      {
+        ...this.#world.ports,
+        newPeerId,
+        keepVersion: (token) => task.update({ version: token }),
+        ...(origin === undefined ? {} : { origin }),
+      },
     )
     const { backToSource, persistent = false } = want
-    const active: Active = { run, task, store, backToSource, persistent }
+    const active: Active = { run, limits, task, store, backToSource, persistent }
     this.#world.announcements.watch(task)
+    limits.rule(run)
     const share = run.join(range)
+    limits.joinFor(share, want.limits)
     this.#active.set(spec.id, active)
     const release = task.hold()
     void run.ended.then(() => {
@@ -263,6 +290,7 @@ export class Tasks {
       if (this.#active.get(spec.id) === active) this.#active.delete(spec.id)
       // The scheduler was lost on the way and does not know that this host has it all now.
       if (task.complete && !run.told) void this.#world.announcements.announce(task)
+      void this.#current.afterRun(run, active)
     })
     return { spec, task, store, share, persistent }
   }
@@ -356,43 +384,4 @@ export class Tasks {
 function serves(active: Active, want: Want): boolean {
   if (active.backToSource === want.backToSource) return true
   return want.backToSource === 'never' && want.spec.url === undefined
-}
-
-function changed(
-  task: KeptTask,
-  stat: OriginStat,
-):
-  | { readonly what: 'etag' | 'length'; readonly expected: string; readonly actual: string }
-  | undefined {
-  const { contentLength } = task.geometry
-  if (stat.length !== undefined && stat.length !== contentLength) {
-    return { what: 'length', expected: String(contentLength), actual: String(stat.length) }
-  }
-  const { validator } = task.record
-  if (validator === undefined || stat.validator === undefined) return undefined
-  if (validator === stat.validator) return undefined
-  return { what: 'etag', expected: validator, actual: stat.validator }
-}
-
-function checkRange(range: Range | undefined, cut: Geometry): void {
-  if (range === undefined || range.start < cut.contentLength) return
-  throw new PeerError(
-    'RANGE_NOT_SATISFIABLE',
-    `Range starts at ${range.start}, content has ${cut.contentLength} bytes`,
-    { ...range, contentLength: cut.contentLength },
-  )
-}
-
-function cutTo(into: Uint8Array, length: number): Uint8Array {
-  if (into.byteLength >= length) return into.subarray(0, length)
-  throw new PeerError(
-    'TOO_LARGE',
-    `The content has ${length} bytes, options.into has ${into.byteLength}`,
-    { length, lengthMax: into.byteLength, instead: 'a larger options.into' },
-  )
-}
-
-/** Bytes of the pieces that hold the range. */
-function bytesIn(cut: Geometry, range: Range): number {
-  return numbersIn(cut, range).reduce((sum, number) => sum + pieceAt(cut, number).length, 0)
 }

@@ -68,7 +68,6 @@ export class Trigger {
       backToSource: 'never',
       needBackToSource: false,
       place: { is: 'store' },
-      concurrency: undefined,
       persistent: request.persistent,
     }
     yield* this.#follow(
@@ -249,7 +248,6 @@ function wantOf(download: Download): Want {
     backToSource: download.disableBackToSource && !download.needBackToSource ? 'never' : 'allow',
     needBackToSource: download.needBackToSource,
     place: { is: 'store' },
-    concurrency: undefined,
   }
 }
 

@@ -8,9 +8,10 @@ import { pieceCountMax } from '../task/piece.ts'
 import type { RdmaService } from '../transport/rdma/control.ts'
 import { Scope } from '../util/scope.ts'
 import { type HostNews, hostNews } from './host-news.ts'
-import { validatorHeader, validatorToken } from './parent-feed.ts'
+import { validatorHeader } from './parent-feed.ts'
 import { permitDelete } from './permission.ts'
 import { pieceNews } from './piece-news.ts'
+import { versionOf } from './record.ts'
 import { exchangeQueuePair, rdmaRoutes } from './rdma-service.ts'
 import { removeKnownTask, removeTask } from './removal.ts'
 import { cacheTaskAnswer, taskAnswer } from './stat-answers.ts'
@@ -118,6 +119,8 @@ interface PieceTold {
   length: bigint
   ip: string
   tcpPort?: number
+  ownDigest?: string
+  ownVersion?: string
 }
 
 async function* syncHost(
@@ -139,8 +142,8 @@ async function* syncPieces(
   }
   const { task } = kept(tasks, taskId)
   const wanted = context.requestHeader.get(validatorHeader)
-  const { validator } = task.record
-  if (wanted !== null && validator !== undefined && wanted !== validatorToken(validator)) {
+  const held = versionOf(task.record)
+  if (wanted !== null && held !== undefined && wanted !== held) {
     throw new ConnectError('Another version of the content is kept here', Code.FailedPrecondition)
   }
   const { ip, tcpPort } = world.host
@@ -153,12 +156,17 @@ async function* syncPieces(
       return
     }
     const { number, offset, length } = next.value
+    // By these two a child sees whether the piece that it reads later is still the one that was told of. Other implementations ignore them.
+    const ownDigest = task.digestOf(number)
+    const ownVersion = versionOf(task.record)
     yield {
       number,
       offset: BigInt(offset),
       length: BigInt(length),
       ip,
       ...(tcpPort === undefined ? {} : { tcpPort }),
+      ...(ownDigest === undefined ? {} : { ownDigest }),
+      ...(ownVersion === undefined ? {} : { ownVersion }),
     }
   }
 }

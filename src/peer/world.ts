@@ -2,9 +2,11 @@ import type { SchedulerClient } from '../scheduler/client.ts'
 import type { Sources } from '../source/sources.ts'
 import type { Store } from '../storage/store.ts'
 import type { Announcer, Feed, PieceReader } from '../task/ports.ts'
-import type { RateGate } from '../transport/transport.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Announcements } from './announcements.ts'
+import type { Live } from './live.ts'
+import type { MeteredGate } from './metered-gate.ts'
+import type { PeerLimits } from './options.ts'
 import type { Settings } from './settings.ts'
 
 /** How this host is known to others. */
@@ -21,6 +23,8 @@ export interface HostIdentity {
 /** The adapters of one peer, put together by `assemble`. Everything in `peer/` that does work gets this and nothing else. */
 export interface World {
   readonly settings: Settings
+  /** The limits of now; those of `settings` are the ones of the start. */
+  readonly limits: Live<PeerLimits>
   readonly clock: Clock
   readonly host: HostIdentity
   /** Where content lies unless it is wanted in memory. */
@@ -32,7 +36,7 @@ export interface World {
   readonly sources: Sources
   readonly scheduler: SchedulerClient
   /** Bandwidth of everything that is fetched. */
-  readonly downloadGate: RateGate
+  readonly downloadGate: MeteredGate
   /** What the engine needs. */
   readonly ports: {
     readonly announcer: Announcer

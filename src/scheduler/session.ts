@@ -36,6 +36,9 @@ export const headersTimeoutMs = 8_000
 /** Candidates that are remembered, to be echoed in a reschedule. */
 export const echoesMax = 1024
 
+/** Why the call of a stream ends. Made once: making the reason of a bare `abort()` is a good part of what a small task costs. It never leaves this file. */
+const streamOver = new Error('The stream is over')
+
 /** What a session needs of its client. */
 export interface SessionWorld {
   readonly clock: Clock
@@ -238,7 +241,7 @@ export class AnnounceSession implements Session {
 
   async #attempt(node: SchedulerNode, dialect: Dialect): Promise<SchedulerFailure | undefined> {
     const attempt = new AbortController()
-    const stop = (): void => attempt.abort()
+    const stop = (): void => attempt.abort(streamOver)
     this.#call.signal.addEventListener('abort', stop, { once: true })
     if (this.#call.signal.aborted) stop()
     const { spec, peerId } = this.#registration

@@ -8,6 +8,7 @@ import { Scope } from '../util/scope.ts'
 import { Claims } from './claims.ts'
 import { BlindSlot, FillSlot } from './fill-slot.ts'
 import type { GcTask } from './gc-policy.ts'
+import type { PieceSum } from './piece-sum.ts'
 import { type KeptPiece, PieceTable } from './piece-table.ts'
 import type { KeptTask, OutputOptions, OutputWay, TaskRecord } from './store.ts'
 
@@ -16,6 +17,8 @@ export interface TaskHost {
   readonly clock: Clock
   /** Fires with a `CLOSED` error when the store closes. */
   readonly lifetime: AbortSignal
+  /** Begins the digests of a piece. */
+  pieceSum(): PieceSum
 }
 
 /**
@@ -129,7 +132,7 @@ export abstract class BasicTask implements KeptTask {
     const release = (): void => this.claims.release(number)
     try {
       this.refuseGone()
-      if (this.has(number)) return new BlindSlot(this, piece, release)
+      if (this.has(number)) return new BlindSlot(this, piece, this.#host.pieceSum(), release)
       return await this.makeSlot(piece, scope.signal, release)
     } catch (error) {
       release()

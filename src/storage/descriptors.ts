@@ -79,6 +79,16 @@ export class Descriptors {
     }
   }
 
+  /** Takes over a file that its owner has just made, open for both: its first user need not open it again. */
+  adopt(key: object, file: OpenFile): void {
+    const opened = Promise.resolve(file)
+    const entry: Entry = { key, writable: true, opened, users: 1, idleSince: 0, dropped: false }
+    if (this.#closed) return this.#close(entry)
+    this.drop(key)
+    this.#entries.set(key, entry)
+    this.#release(entry)
+  }
+
   /** Closes the owner's descriptor as soon as nobody uses it. */
   drop(key: object): void {
     const entry = this.#entries.get(key)

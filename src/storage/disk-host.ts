@@ -1,9 +1,11 @@
+import type { Geometry } from '../task/piece.ts'
 import type { TaskHost } from './basic-task.ts'
-import type { ContentHost } from './content-file.ts'
+import type { ContentFile, ContentHost } from './content-file.ts'
 import type { Journal } from './journal.ts'
 import type { OutputNotes } from './output-notes.ts'
 import type { Quota } from './quota.ts'
 import type { SlabPool } from './slabs.ts'
+import type { TaskRecord } from './store.ts'
 import type { StoreFolder } from './store-folder.ts'
 
 /** What a disk task needs from its store. */
@@ -14,4 +16,12 @@ export interface DiskHost extends TaskHost, ContentHost {
   readonly quota: Quota
   readonly folder: StoreFolder
   readonly notes: OutputNotes
+}
+
+/** A task that is about to be made. */
+export interface NewTask {
+  readonly record: TaskRecord
+  readonly cut: Geometry
+  readonly content: ContentFile
+  readonly bytesTaken: number
 }

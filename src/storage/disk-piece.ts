@@ -37,6 +37,11 @@ export class DiskPiece implements OpenPiece {
     this.#parts = parts
   }
 
+  get file(): { readonly descriptor: number; readonly position: number } | undefined {
+    if (!this.#open) return undefined
+    return { descriptor: this.#parts.lease.file.descriptor, position: this.piece.offset }
+  }
+
   async read(into: Uint8Array, position: number): Promise<number> {
     if (!this.#open) throw new PeerError('CLOSED', 'The piece is closed', { what: 'piece' })
     const wanted = Math.min(into.length, this.piece.length - position)

@@ -1,8 +1,9 @@
-import type { Xxh64 } from '../hash/xxhash.ts'
 import type { Piece } from '../task/piece.ts'
 import { type Deferred, deferred } from '../util/deferred.ts'
 import type { Lease } from './descriptors.ts'
-import { FillSlot, PieceSum, released } from './fill-slot.ts'
+import { move } from '../util/flow-move.ts'
+import { FillSlot, released } from './fill-slot.ts'
+import type { PieceSum } from './piece-sum.ts'
 import type { SlabPool } from './slabs.ts'
 
 /** Most slabs of one slot: one being filled and two on their way, so that neither the reader nor the disk waits for the other. */
@@ -10,7 +11,7 @@ const slotSlabsMax = 3
 
 /** What a slot holds until its end. */
 export interface DiskSlotParts {
-  readonly create64: () => Xxh64
+  readonly sum: PieceSum
   readonly pool: SlabPool
   /** Taken from the pool for this slot. */
   readonly slab: Uint8Array
@@ -26,6 +27,7 @@ export interface DiskSlotParts {
  * nobody waits, and are given back with each write. So each slot goes on by itself, whatever the others do, and memory is bounded by the pool.
  */
 export class DiskSlot extends FillSlot {
+  readonly fillFrom: ((socket: number, signal: AbortSignal) => Promise<number>) | undefined
   readonly #parts: DiskSlotParts
   /** Being filled: bytes up to `at` hold content, bytes up to `digested` are in the sum. */
   #current: Uint8Array | undefined
@@ -33,7 +35,7 @@ export class DiskSlot extends FillSlot {
   #digested = 0
   /** Empty, to be filled next. */
   #spare: Uint8Array | undefined
-  /** Slabs on their way to the disk. */
+  /** Slabs on their way to the disk, and transfers that pass by them. */
   #writing = 0
   /** Bytes of the piece that were sent on their way. */
   #sent = 0
@@ -41,9 +43,12 @@ export class DiskSlot extends FillSlot {
   #change: Deferred<void> | undefined
 
   constructor(task: object, piece: Piece, parts: DiskSlotParts) {
-    super(task, piece, new PieceSum(parts.create64))
+    super(task, piece, parts.sum)
     this.#parts = parts
     this.#spare = parts.slab
+    if (parts.sum.native !== undefined) {
+      this.fillFrom = (socket, signal) => this.#fillFrom(socket, signal)
+    }
   }
 
   async drained(): Promise<void> {
@@ -107,6 +112,44 @@ export class DiskSlot extends FillSlot {
     this.#spare = undefined
     if (spare !== undefined || this.#writing >= slotSlabsMax) return spare
     return this.#parts.pool.tryTake()
+  }
+
+  /** The addon reads the socket, digests and writes. What came counts in any case: it is in the sums and in the file. */
+  async #fillFrom(socket: number, signal: AbortSignal): Promise<number> {
+    const { native } = this.sum
+    if (this.#failure !== undefined) throw this.#failure.error
+    if (this.released) throw released()
+    if (native === undefined || this.#at > 0) return 0
+    const { flow, sums } = native
+    const position = this.piece.offset + this.#sent
+    const missing = this.piece.length - this.filled
+    this.#writing++
+    try {
+      const moved = await this.#parts.lease.file.use('write', missing, async (file) => {
+        const { count, fileError, socketFailed } = await move(
+          (done) => flow.receive(socket, file, position, missing, done, sums),
+          (id) => flow.cancel(id),
+          signal,
+          (came) => this.#came(came),
+        )
+        if (fileError !== undefined) throw fileError
+        return socketFailed ? 0 : count
+      })
+      return moved
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ERR_FLOW') return 0
+      if (error !== signal.reason) this.#failure ??= { error }
+      throw error
+    } finally {
+      this.#writing--
+      this.#changed()
+      if (this.released && this.#writing === 0) this.#end()
+    }
+  }
+
+  #came(count: number): void {
+    this.#sent += count
+    this.passed(count)
   }
 
   #send(slab: Uint8Array): void {

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { ftruncate } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
+import { rename } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { PeerError } from '../errors.ts'
 import { loadXxhash } from '../hash/xxhash.ts'
@@ -12,7 +12,7 @@ import { Scope } from '../util/scope.ts'
 import { readAdopted } from './adoption.ts'
 import { ContentFile } from './content-file.ts'
 import { Descriptors } from './descriptors.ts'
-import type { DiskHost } from './disk-host.ts'
+import type { DiskHost, NewTask } from './disk-host.ts'
 import type { DiskSpoolHost, SpooledContent } from './disk-spool.ts'
 import { DiskSpools } from './disk-spools.ts'
 import { DiskTask } from './disk-task.ts'
@@ -23,10 +23,11 @@ import type { GcChoice } from './gc-policy.ts'
 import { Journal } from './journal.ts'
 import { fileRecord, type JournalRecord, taskRecord } from './journal-record.ts'
 import { removeLeftover } from './leftover.ts'
-import { createFlags, OpenFile } from './open-file.ts'
+import type { OpenFile } from './open-file.ts'
 import { OutputNotes } from './output-notes.ts'
 import { Pace } from './pace.ts'
 import type { PieceSums } from './piece-check.ts'
+import { pieceSums } from './piece-sum.ts'
 import { Quota } from './quota.ts'
 import { type RecoveredTask, Recovery } from './recovery.ts'
 import { SlabPool } from './slabs.ts'
@@ -56,6 +57,8 @@ export interface DiskStoreOptions extends GcOptions {
   readonly clock?: Clock
   /** Memory for pieces on their way to the disk. @defaultValue a pool of its own, 16 MiB */
   readonly slabs?: SlabPool
+  /** `false`: without the addon of `native/flow`, also where it loads. @defaultValue `true` */
+  readonly native?: boolean
 }
 
 /**
@@ -97,6 +100,7 @@ export class DiskStore implements Store {
       collect: () => this.#collector.collect(),
       free: () => folder.free(),
       written: () => tasks.bytesWritten() + this.#spools.bytes,
+      now: () => clock.now(),
     })
     this.#host = {
       clock,
@@ -109,6 +113,7 @@ export class DiskStore implements Store {
       xxhash: parts.xxhash,
       folder,
       notes,
+      pieceSum: pieceSums(options.native, parts.xxhash.create64),
     }
     this.#collector = new Collector(
       {
@@ -270,19 +275,18 @@ export class DiskStore implements Store {
     const bytesTaken = Math.min(contentLength, options.bytesWanted ?? contentLength)
     await this.#host.quota.take(bytesTaken)
     const path = this.#folder.contentPath(record.id)
+    let file: OpenFile | undefined
     try {
-      await this.#folder.makeFolderFor(record.id)
-      await withErrno({ path, operation: 'remove' }, rm(path, { force: true }))
-      const file = await OpenFile.open(path, createFlags)
-      try {
-        await file.call('truncate', (fd, done) => ftruncate(fd, contentLength, done))
-      } finally {
-        await file.close()
-      }
+      file = await this.#folder.createFor(record.id)
+      await file.call('truncate', (fd, done) => ftruncate(fd, contentLength, done))
       const content = new ContentFile(this.#host, path, cut, 'own')
-      return await this.#keep({ record, cut, content, bytesTaken })
+      const task = await this.#keep({ record, cut, content, bytesTaken })
+      this.#host.descriptors.adopt(content, file)
+      return task
     } catch (error) {
       this.#host.quota.give(bytesTaken)
+      // Why it could not be made is what is told.
+      await file?.close().catch(() => undefined)
       await removeLeftover(path)
       throw error
     }
@@ -390,11 +394,4 @@ interface StoreParts {
   readonly nextKey: number
   readonly notes: OutputNotes
   readonly xxhash: DiskHost['xxhash']
-}
-
-interface NewTask {
-  readonly record: TaskRecord
-  readonly cut: Geometry
-  readonly content: ContentFile
-  readonly bytesTaken: number
 }

@@ -177,7 +177,7 @@ export class DiskTask extends BasicTask {
     signal: AbortSignal,
     release: () => void,
   ): Promise<FillSlot> {
-    const { slabs, xxhash } = this.#host
+    const { slabs } = this.#host
     await this.room.fill(this.table.bytes, piece.length)
     const unfill = (): void => this.room.filled(piece.length)
     try {
@@ -188,8 +188,8 @@ export class DiskTask extends BasicTask {
           unfill()
           release()
         }
-        const { create64 } = xxhash
-        return new DiskSlot(this, piece, { create64, pool: slabs, slab, lease, onEnd })
+        const sum = this.#host.pieceSum()
+        return new DiskSlot(this, piece, { sum, pool: slabs, slab, lease, onEnd })
       } catch (error) {
         lease.release()
         throw error

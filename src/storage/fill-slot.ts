@@ -1,45 +1,12 @@
 import { PeerError } from '../errors.ts'
-import { crc32 } from '../hash/crc32.ts'
 import { pieceDigest } from '../hash/digest.ts'
-import type { Xxh64 } from '../hash/xxhash.ts'
 import type { Piece } from '../task/piece.ts'
 import type { Slot } from '../task/ports.ts'
+import type { PieceSum } from './piece-sum.ts'
 
 /** Bytes are digested when so many wait: long enough to make the calls cheap, short enough to find them in the cache still. */
 const digestStepBytes = 128 * 1024
 const nothing = new Uint8Array(0)
-
-/** Digests of one piece on its way in. */
-export class PieceSum {
-  readonly #create64: (() => Xxh64) | undefined
-  #xxh64: Xxh64 | undefined
-  #crc = 0
-
-  /** @param create64 - makes a hash; left out where the piece never outlives the process */
-  constructor(create64?: () => Xxh64) {
-    this.#create64 = create64
-    this.#xxh64 = create64?.()
-  }
-
-  add(bytes: Uint8Array): void {
-    this.#crc = crc32(bytes, this.#crc)
-    this.#xxh64?.update(bytes)
-  }
-
-  /** Forgets everything. */
-  reset(): void {
-    this.#crc = 0
-    this.#xxh64 = this.#create64?.()
-  }
-
-  get crc(): number {
-    return this.#crc
-  }
-
-  get xxh64(): bigint {
-    return this.#xxh64?.digest() ?? 0n
-  }
-}
 
 /**
  * What every slot does: counts what is filled, digests it while it is warm, and dies once. Where the memory comes from, and what happens to it
@@ -83,6 +50,12 @@ export abstract class FillSlot implements Slot {
     const memory = this.#released ? undefined : this.memory(missing)
     this.#offered = memory ?? nothing
     return memory
+  }
+
+  /** `count` more bytes were filled and digested without a `space()`. */
+  protected passed(count: number): void {
+    this.#offered = nothing
+    this.#filled += count
   }
 
   fill(count: number): void {
@@ -153,8 +126,8 @@ export class DirectSlot extends FillSlot {
   #digested = 0
 
   /** @param memory - the place of the piece */
-  constructor(task: object, piece: Piece, memory: Uint8Array, onEnd: () => void) {
-    super(task, piece, new PieceSum())
+  constructor(task: object, piece: Piece, sum: PieceSum, memory: Uint8Array, onEnd: () => void) {
+    super(task, piece, sum)
     this.#memory = memory
     this.#onEnd = onEnd
   }
@@ -196,8 +169,8 @@ export class BlindSlot extends FillSlot {
   readonly #scratch = new Uint8Array(blindBytes)
   readonly #onEnd: () => void
 
-  constructor(task: object, piece: Piece, onEnd: () => void) {
-    super(task, piece, new PieceSum())
+  constructor(task: object, piece: Piece, sum: PieceSum, onEnd: () => void) {
+    super(task, piece, sum)
     this.#onEnd = onEnd
   }
 

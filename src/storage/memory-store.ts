@@ -11,6 +11,7 @@ import type { GcChoice } from './gc-policy.ts'
 import { MemorySpool } from './memory-spool.ts'
 import { type MemoryHost, MemoryTask } from './memory-task.ts'
 import type { KeptPiece } from './piece-table.ts'
+import { pieceSums } from './piece-sum.ts'
 import { Quota } from './quota.ts'
 import type {
   CreateOptions,
@@ -34,6 +35,8 @@ export interface MemoryStoreOptions extends GcOptions {
    * after all. Not asked for memory that worker threads share, nor for the caller's own.
    */
   readonly allocate?: (byteLength: number) => Promise<ArrayBuffer | undefined>
+  /** `false`: without the addon of `native/flow`, also where it loads. @defaultValue `true` */
+  readonly native?: boolean
 }
 
 /** Keeps tasks in memory, each in one allocation. Nothing outlives the process. */
@@ -76,6 +79,7 @@ export class MemoryStore implements Store {
       quota: this.#quota,
       watch: (task, buffer) => this.#collected.register(buffer, task),
       lost: (task) => this.#lost(task),
+      pieceSum: pieceSums(options.native),
     }
     this.#collector.start()
   }
@@ -136,6 +140,13 @@ export class MemoryStore implements Store {
 
   usage(): StoreUsage {
     return { bytes: this.#quota.used, bytesMax: this.#quota.bytesMax, tasks: this.#tasks.size }
+  }
+
+  /** Another limit from now on. With a lower one unused tasks are dropped soon, and what is in use stays. */
+  setBytesMax(bytesMax: number): void {
+    this.#quota.setBytesMax(bytesMax)
+    // What cannot be dropped now is tried again when room is wanted.
+    this.#collector.collect().catch(() => undefined)
   }
 
   async close(): Promise<void> {

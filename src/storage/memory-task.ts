@@ -106,7 +106,8 @@ export class MemoryTask extends BasicTask {
   }
 
   protected makeSlot(piece: Piece, _signal: AbortSignal, release: () => void): Promise<FillSlot> {
-    return Promise.resolve(new DirectSlot(this, piece, part(this.#alive(), piece), release))
+    const memory = part(this.#alive(), piece)
+    return Promise.resolve(new DirectSlot(this, piece, this.#host.pieceSum(), memory, release))
   }
 
   protected openKept(

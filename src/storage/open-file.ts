@@ -75,6 +75,17 @@ export class OpenFile {
     }
   }
 
+  /** The descriptor, for as long as the caller's lease of the file. */
+  get descriptor(): number {
+    this.#refuseClosed()
+    return this.#fd
+  }
+
+  /** Runs what uses the descriptor otherwise. */
+  async use<T>(operation: string, needed: number, run: (fd: number) => Promise<T>): Promise<T> {
+    return await this.#call(operation, needed, () => run(this.#fd))
+  }
+
   /** Runs another call of `node:fs` on the descriptor. */
   async call(
     operation: string,

@@ -15,7 +15,12 @@ export interface QuotaHost {
   free?(): Promise<number>
   /** Bytes of those taken that are on the disk already; the others it still calls free. */
   written?(): number
+  /** Milliseconds of a clock that only goes forward. Without it the disk is looked at for every take. */
+  now?(): number
 }
+
+/** For so long a look at the disk counts, in milliseconds, while less than half of the capacity is taken: it takes a call and a walk over all tasks. */
+const lookMs = 1000
 
 /**
  * Counts the bytes of a store and refuses those that do not fit. Bytes are taken first and checked then: of two that want the last room at once
@@ -24,9 +29,12 @@ export interface QuotaHost {
 export class Quota {
   readonly #host: QuotaHost
   #used = 0
+  #bytesMax: number
+  #looked: { readonly atMs: number; readonly bytesMax: number } | undefined
 
   constructor(host: QuotaHost) {
     this.#host = host
+    this.#bytesMax = host.bytesMax
   }
 
   /** Bytes taken now. */
@@ -36,7 +44,13 @@ export class Quota {
 
   /** Most bytes that may be taken. */
   get bytesMax(): number {
-    return this.#host.bytesMax
+    return this.#bytesMax
+  }
+
+  /** Another limit from now on. What is taken stays taken, also when it is more. */
+  setBytesMax(bytesMax: number): void {
+    this.#bytesMax = bytesMax
+    this.#looked = undefined
   }
 
   /** Takes without asking: what lies here from an earlier run. */
@@ -53,6 +67,7 @@ export class Quota {
   async take(bytes: number): Promise<void> {
     if (bytes <= 0) return
     this.#used += bytes
+    if (this.#plenty()) return
     let cause: unknown
     try {
       let { bytesMax } = await this.capacity()
@@ -80,9 +95,20 @@ export class Quota {
   async capacity(): Promise<{ readonly bytesUsed: number; readonly bytesMax: number }> {
     const free = await this.#host.free?.()
     const bytesUsed = this.#used
-    if (free === undefined) return { bytesUsed, bytesMax: this.#host.bytesMax }
+    if (free === undefined) return { bytesUsed, bytesMax: this.#bytesMax }
     const written = this.#host.written?.() ?? 0
-    return { bytesUsed, bytesMax: Math.min(this.#host.bytesMax, written + free) }
+    const bytesMax = Math.min(this.#bytesMax, written + free)
+    const atMs = this.#host.now?.()
+    this.#looked = atMs === undefined ? undefined : { atMs, bytesMax }
+    return { bytesUsed, bytesMax }
+  }
+
+  /** Whether there was so much room a moment ago that there is no need to look again. Should others fill the disk just now, the write says so. */
+  #plenty(): boolean {
+    const nowMs = this.#host.now?.()
+    if (nowMs === undefined || this.#looked === undefined) return false
+    if (nowMs - this.#looked.atMs >= lookMs) return false
+    return this.#used * 2 <= this.#looked.bytesMax * this.#host.highWater
   }
 }
 

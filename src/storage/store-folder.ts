@@ -3,6 +3,7 @@ import { mkdir, readdir, realpath, rm, rmdir, statfs } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { PeerError } from '../errors.ts'
 import { errnoOf, withErrno } from './errno.ts'
+import { createFlags, OpenFile } from './open-file.ts'
 import { Pace } from './pace.ts'
 
 /** The folder of a disk store: `content/<first 3 characters>/<name>`, `journal`, `lock/`, `outputs/`. Nothing in it is for others to read. */
@@ -56,6 +57,20 @@ export class StoreFolder {
       { path, operation: 'make folder' },
       mkdir(path, { recursive: true, mode: 0o700 }),
     )
+  }
+
+  /** Makes the file for the content of a task, in place of one that lies there, and its folder where it is missing: mostly one call does. */
+  async createFor(id: string): Promise<OpenFile> {
+    const path = this.contentPath(id)
+    try {
+      return await OpenFile.open(path, createFlags)
+    } catch (error) {
+      if (PeerError.is(error, 'FILE_NOT_FOUND')) await this.makeFolderFor(id)
+      else if (errnoOf((error as Error).cause) === 'EEXIST')
+        await withErrno({ path, operation: 'remove' }, rm(path, { force: true }))
+      else throw error
+    }
+    return await OpenFile.open(path, createFlags)
   }
 
   /** Free bytes of the disk, as they are to this user. */

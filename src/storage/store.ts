@@ -57,6 +57,8 @@ export interface TaskRecord {
   readonly pieceLength?: number
   /** Version of the content at the origin. */
   readonly validator?: string
+  /** Token of the version, as parents told it, where the origin itself has not been asked. */
+  readonly version?: string
   /** Response headers of the origin. */
   readonly headers?: Readonly<Record<string, string>>
   /** Digest of the whole content in string form, when it was checked. */
@@ -88,8 +90,6 @@ export interface KeptTask extends Sink {
   readonly memory: Uint8Array | undefined
   /** Changes what is known about the task; what is left out stays. */
   update(change: Partial<Omit<TaskRecord, 'id' | 'kind' | 'createdAt'>>): Promise<void>
-  /** Digest of a kept piece in string form. */
-  digestOf(number: number): string | undefined
   /** Calls with each piece that is kept from now on, and once with `undefined` when the task is deleted. The returned function ends it. */
   onKept(call: (number: number | undefined) => void): () => void
   /** While any hold is open the task is not dropped by collection. The returned function lets go; it may be called twice. */

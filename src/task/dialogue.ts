@@ -17,9 +17,12 @@ export const sessionsMax: number = 4
 /** Pause before the second question without a kept piece between them, in milliseconds; doubles with each further one. */
 export const questionPauseMs: number = 500
 
-/** A first answer with fewer parents than this is followed by one question for more. */
-export const parentsEnough: number = 4
-/** When that question is asked, in milliseconds after the answer: those who start together have registered by then. */
+/** Most questions for more parents in one run. */
+export const moreQuestionsMax: number = 3
+/**
+ * When the first of them is asked, in milliseconds after an answer: those who start together have registered by then. Each later one waits twice as long: those
+ * who come one after another are known to the first only then.
+ */
 export const moreParentsMs: number = 400
 
 /** Bounds of a dialogue. */
@@ -65,7 +68,9 @@ export class Dialogue {
   #sessions = 0
   #questions = 0
   #ordered = false
-  #askedMore = false
+  #moreQuestions = 0
+  /** The open question was for more parents, and nobody is needed. */
+  #welcoming = false
   #told = false
   #cancelTimer: () => void = () => undefined
   #cancelMore: () => void = () => undefined
@@ -200,11 +205,14 @@ export class Dialogue {
   #hear(session: Session, answer: Answer): void {
     this.#cancelTimer()
     this.#state = { is: 'idle' }
+    // Go schedulers send to the origin whom they can name nobody else: who only wants more parents has some.
+    const welcoming = this.#welcoming
+    this.#welcoming = false
     if (answer.is === 'parents') {
       session.started()
       this.#events.onParents(answer.parents)
-      if (answer.parents.length > 0) this.#planMore(answer.parents.length)
-    } else if (answer.is === 'source' && this.#events.onSource()) {
+      if (answer.parents.length > 0) this.#planMore()
+    } else if (answer.is === 'source' && !welcoming && this.#events.onSource()) {
       this.#ordered = true
       session.sourceStarted()
     }
@@ -213,15 +221,18 @@ export class Dialogue {
   }
 
   /**
-   * Once in a run. Naming nobody blocks nobody: a scheduler answers with those that it would name now, mostly the same and some more. It is no call for help, and is
-   * not counted as one.
+   * A few times in a run. Naming nobody blocks nobody: a scheduler answers with those that it would name now, some of them others, and the old ones stay. It is no
+   * call for help, and is not counted as one.
    */
-  #planMore(count: number): void {
-    if (this.#askedMore) return
-    this.#askedMore = true
-    if (count >= parentsEnough) return
-    this.#cancelMore = this.#clock.after(moreParentsMs, () => {
-      if (this.#events.wantsMore()) this.askMore([], 'More parents are welcome')
+  #planMore(): void {
+    if (this.#moreQuestions >= moreQuestionsMax) return
+    const afterMs = moreParentsMs * 2 ** this.#moreQuestions
+    this.#cancelMore()
+    this.#cancelMore = this.#clock.after(afterMs, () => {
+      if (!this.#events.wantsMore()) return
+      if (!this.askMore([], 'More parents are welcome')) return
+      this.#moreQuestions++
+      this.#welcoming = true
     })
   }
 

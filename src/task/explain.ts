@@ -14,6 +14,8 @@ export interface RunState {
   /** Bytes kept so far in this run. */
   readonly sourceBytes: number
   readonly peerBytes: number
+  /** Bytes that came twice, because a second parent was asked for a piece that was slow to come. */
+  readonly wastedBytes: number
   /** What it waits for now; `nothing` when pieces are being fetched or it is not active. */
   readonly waitsFor: 'nothing' | 'scheduler' | 'parents' | 'origin'
   /** `none`: must not be used. `closed`: not used yet. Else how it stands. */
@@ -52,7 +54,7 @@ export interface RunView {
 
 /** Collects the state of a run. */
 export function explainRun(view: RunView): RunState {
-  const { planner, feeds, parents, gate, dialogue } = view.parts
+  const { planner, fetcher, feeds, parents, gate, dialogue } = view.parts
   return {
     task: view.spec.id,
     state: view.phase,
@@ -60,6 +62,7 @@ export function explainRun(view: RunView): RunState {
     pieces: planner.counts,
     sourceBytes: view.bytes.source,
     peerBytes: view.bytes.peer,
+    wastedBytes: fetcher.wastedBytes,
     waitsFor: waitsFor(view),
     origin: gate.state,
     scheduler: dialogue.state,

@@ -19,13 +19,16 @@ export interface FeedsWorld {
   readonly cut: Geometry
   readonly feed: Feed
   readonly clock: Clock
-  readonly validator: string | undefined
+  /** Token of the version that is wanted, as far as it is known now. */
+  readonly version: () => string | undefined
 }
 
 /** What the feeds ask and tell. */
 export interface FeedsEvents {
   /** Missing pieces that this parent has not told, or refused. */
   missing(parent: string): readonly number[]
+  /** Why nothing of this parent can be taken: it holds another version. Undefined when nothing speaks against it. `fits`: the piece lies where it lies here. */
+  onTold(parent: string, have: Have, fits: boolean): PeerError | undefined
   /** The parent has this piece. True when that is news. */
   onHave(parent: string, have: Have): boolean
   /** A feed failed. `startedAt` is when it was opened. */
@@ -127,22 +130,20 @@ export class Feeds {
   }
 
   async #watch(entry: Entry, numbers: readonly number[], scope: Scope): Promise<void> {
-    const { spec, feed, validator, clock } = this.#world
+    const { spec, feed, clock } = this.#world
+    const version = this.#world.version()
     const { parent } = entry
     const startedAt = clock.now()
     const own = new Scope([scope.signal])
     let tellsLeft = numbers.length * tellsPerPieceMax + 1000
     const onHave = (have: Have): void => {
       if (own.signal.aborted) return
-      const fault = tellsLeft-- > 0 ? this.#fault(have) : 'too many answers'
-      if (fault === undefined) {
-        if (this.#events.onHave(parent.id, have)) entry.failures = 0
-      } else {
-        own.abort(badWord(parent.id, have, fault, this.#world.cut))
-      }
+      const wrong = tellsLeft-- > 0 ? this.#wrong(parent.id, have) : tooMany(parent.id)
+      if (wrong !== undefined) own.abort(wrong)
+      else if (this.#events.onHave(parent.id, have)) entry.failures = 0
     }
     try {
-      const request = { spec, numbers, ...(validator === undefined ? {} : { validator }) }
+      const request = { spec, numbers, ...(version === undefined ? {} : { version }) }
       await feed.watch(parent, request, onHave, own.signal)
       own.signal.throwIfAborted()
       if (scope.signal.aborted) return
@@ -174,7 +175,15 @@ export class Feeds {
     this.#events.onChange()
   }
 
-  /** What is wrong with a word; undefined when nothing is. Our cut is the measure: a parent with another one has another content. */
+  /** Why nothing more is heard from this parent. One that names its version and has another cut is no liar: its content is another. */
+  #wrong(parent: string, have: Have): PeerError | undefined {
+    const fault = this.#fault(have)
+    const other = this.#events.onTold(parent, have, fault === undefined)
+    if (other !== undefined || fault === undefined) return other
+    return badWord(parent, have, fault, this.#world.cut)
+  }
+
+  /** What is wrong with a word; undefined when nothing is. Our cut is the measure. */
   #fault(have: Have): string | undefined {
     const { cut } = this.#world
     if (!Number.isInteger(have.number) || have.number < 0 || have.number >= cut.pieceCount) {
@@ -193,6 +202,12 @@ function closeAll(entry: Entry): void {
   entry.cancelRest?.()
   entry.cancelRest = undefined
   entry.scope.abort(closed)
+}
+
+function tooMany(parent: string): PeerError<'PARENT_PROTOCOL'> {
+  const what = 'number of answers'
+  const details = { parent, what, expected: 'one for each piece', actual: 'many times that' }
+  return new PeerError('PARENT_PROTOCOL', `Parent ${parent} told a wrong ${what}`, details)
 }
 
 function badWord(

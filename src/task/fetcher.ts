@@ -3,6 +3,7 @@ import { PeerError } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 import { Scope } from '../util/scope.ts'
 import { type OriginAccess, originSilent, readPiece } from './origin-read.ts'
+import { Hedging, type HedgedJob, type HedgingEvents } from './hedging.ts'
 import { Patience, UsualSilence, WatchedSlot } from './patience.ts'
 import type { Piece } from './piece.ts'
 import { originId, type Plan } from './plan.ts'
@@ -50,19 +51,22 @@ export type Outcome =
   | { readonly is: 'dropped'; readonly piece: Piece; readonly parent: string }
 
 /** What the fetcher asks and tells. */
-export interface FetcherEvents {
+export interface FetcherEvents extends HedgingEvents {
   /** Whether somebody else than this parent could be asked for the piece. */
   hasOther(number: number, parent: string): boolean
+  /** Pieces that are better asked of somebody else now. `queued`: nothing of a piece has come for a while. */
+  moves(queued: (number: number) => boolean): readonly number[]
   /** Whether the origin may be opened when nobody else can be asked. */
   hasResort(): boolean
   /** Bytes came for some piece. */
   onBytes(): void
+  /** A piece has come from a parent and has this digest. Resolves when it may be kept. @throws PeerError ORIGIN_CHANGED when it is of another version */
+  admit(parent: string, number: number, digest: string): Promise<void>
   /** A job ended, one way or another. */
   onOutcome(outcome: Outcome): void
 }
 
-interface Job {
-  readonly plan: Plan
+interface Job extends HedgedJob {
   readonly scope: Scope
   readonly startedAt: number
   patience: Patience | undefined
@@ -75,6 +79,9 @@ interface Job {
 type Stop =
   | { readonly is: 'withdrawn' }
   | { readonly is: 'slow' | 'silent'; readonly error: PeerError }
+
+/** Milliseconds after which a piece without a byte stands in a queue: before that it may be on its way. */
+const queuedMs = 50
 
 const withdrawal: Stop = Object.freeze({ is: 'withdrawn' })
 
@@ -92,21 +99,36 @@ export class Fetcher {
   readonly #limits: FetcherLimits
   readonly #events: FetcherEvents
   readonly #queue: PQueue
+  #concurrency: number
   readonly #jobs = new Map<number, Job>()
   /** Patience with pieces that were taken from somebody. An entry goes when its piece is kept. */
   readonly #patienceMs = new Map<number, number>()
   readonly #usual = new UsualSilence()
+  readonly #hedging: Hedging
 
   constructor(world: FetcherWorld, limits: FetcherLimits, events: FetcherEvents) {
     this.#world = world
     this.#limits = limits
     this.#events = events
+    this.#concurrency = limits.concurrency
     this.#queue = new PQueue({ concurrency: limits.concurrency })
+    this.#hedging = new Hedging({ ...world, jobs: this.#jobs, free: () => this.free > 0 }, events)
   }
 
   /** How many jobs can be begun now. */
   get free(): number {
-    return this.#limits.concurrency - this.#jobs.size
+    return this.#concurrency - this.#jobs.size
+  }
+
+  /** So many jobs at the same time from now on. Fewer stop none that runs. */
+  setConcurrency(concurrency: number): void {
+    this.#concurrency = concurrency
+    this.#queue.concurrency = concurrency
+  }
+
+  /** Bytes that came twice, because two were asked for them. */
+  get wastedBytes(): number {
+    return this.#hedging.wastedBytes
   }
 
   /** Begins a job. `from` is undefined for the origin. The caller has looked at `free`. */
@@ -117,11 +139,15 @@ export class Fetcher {
       scope: new Scope([]),
       startedAt: clock.now(),
       patience: undefined,
+      asked: undefined,
+      reading: undefined,
+      hedge: undefined,
       quietMs: this.#limits.patienceMs,
       stopped: undefined,
     }
     this.#jobs.set(plan.piece.number, job)
     void this.#queue.add(() => this.#run(job, from))
+    this.#hedging.look()
   }
 
   /** Stops the job of this piece, and nobody is to blame. */
@@ -132,31 +158,47 @@ export class Fetcher {
 
   /** Stops all jobs with this parent, and nobody is to blame: it is known already that it is gone. */
   dropParent(parent: string): void {
-    for (const job of this.#jobs.values()) if (job.plan.parent === parent) stop(job, withdrawal)
+    for (const job of this.#jobs.values()) {
+      if (job.hedge?.parent === parent) job.hedge.stop()
+      if (job.plan.parent === parent) stop(job, withdrawal)
+    }
   }
 
-  /** Looks again at jobs that have been quiet: there may be somebody else for them now. */
+  /** Looks again at jobs that wait in a queue or have been quiet: there may be somebody else for them now. */
   recheck(): void {
+    for (const number of this.#events.moves((each) => this.#queued(each))) this.drop(number)
     for (const job of this.#jobs.values()) if (job.patience?.quiet === true) this.#onQuiet(job)
   }
 
   /** Stops everything. Resolves when all slots are released. */
   async close(): Promise<void> {
     for (const job of this.#jobs.values()) stop(job, withdrawal)
+    this.#hedging.stop()
     await this.#queue.onIdle()
+    await this.#hedging.settled
+  }
+
+  /** Whether this piece was asked for a while ago and nothing of it has come. */
+  #queued(number: number): boolean {
+    const job = this.#jobs.get(number)
+    if (job?.asked === undefined || job.stopped !== undefined || job.asked.slot.filled > 0) {
+      return false
+    }
+    return this.#world.clock.now() - job.asked.at >= queuedMs
   }
 
   async #run(job: Job, from: ParentAddress | undefined): Promise<void> {
-    const { piece, parent } = job.plan
+    const { piece } = job.plan
     let outcome: Outcome
     try {
       const kept = await this.#keep(job, from)
       this.#patienceMs.delete(piece.number)
-      outcome = { is: 'kept', piece, parent, ...kept }
+      outcome = { is: 'kept', piece, ...kept }
     } catch (error) {
       outcome = outcomeOf(job, error)
     }
     this.#jobs.delete(piece.number)
+    if (this.#jobs.size === 0) this.#hedging.stop()
     this.#events.onOutcome(outcome)
   }
 
@@ -164,27 +206,33 @@ export class Fetcher {
   async #keep(
     job: Job,
     from: ParentAddress | undefined,
-  ): Promise<{ readonly digest: string; readonly costMs: number; readonly transport?: string }> {
+  ): Promise<Omit<Extract<Outcome, { is: 'kept' }>, 'is' | 'piece'>> {
     const { sink, clock } = this.#world
-    const { piece, parent } = job.plan
+    const { piece } = job.plan
     const { signal } = job.scope
     signal.throwIfAborted()
     const inner = await sink.slot(piece.number, signal)
     const startedAt = clock.now()
     using patience = this.#patience(job, inner)
     job.patience = patience
+    job.asked = { slot: inner, at: startedAt }
     const slot = new WatchedSlot(inner, patience, () => this.#events.onBytes())
     try {
-      const { digest: promised, transport } = await this.#read(job, from, slot)
+      const { digest: promised, transport } = await this.#first(job, from, slot)
+      // Whoever was first, so after the read.
+      const parent = job.hedge?.won === undefined ? job.plan.parent : job.hedge.parent
       patience.stop()
       this.#usual.onKept(patience.longestMs)
       if (slot.filled !== piece.length) throw shortPiece(parent, piece, slot.filled)
       const digest = await slot.finish()
-      if (promised !== '' && promised !== digest) throw this.#mismatch(job, promised, digest)
+      if (promised !== '' && promised !== digest)
+        throw this.#mismatch(piece, parent, promised, digest)
+      if (from !== undefined) await this.#events.admit(parent, piece.number, digest)
       signal.throwIfAborted()
       await sink.commit(inner, { digest, parentId: parent })
-      const costMs = clock.now() - startedAt
-      return { digest, costMs, ...(transport === undefined ? {} : { transport }) }
+      // Time in which our own side was behind, or held to a limit, says nothing about the sender.
+      const costMs = Math.max(0, clock.now() - startedAt - patience.heldMs)
+      return { parent, digest, costMs, ...(transport === undefined ? {} : { transport }) }
     } catch (error) {
       throw slot.failure === undefined ? error : slot.failure.error
     } finally {
@@ -192,15 +240,40 @@ export class Fetcher {
     }
   }
 
-  async #read(job: Job, from: ParentAddress | undefined, slot: WatchedSlot): Promise<Received> {
+  /** What the first brings of those who are asked: the parent of the job, and later perhaps another one. */
+  async #first(job: Job, from: ParentAddress | undefined, slot: WatchedSlot): Promise<Received> {
+    using reading = new Scope([job.scope.signal])
+    job.reading = reading
+    try {
+      return await this.#read(job, from, slot, reading.signal)
+    } catch (error) {
+      const { hedge } = job
+      if (hedge?.won === undefined || job.scope.signal.aborted) throw error
+      if (slot.failure !== undefined) throw error
+      this.#hedging.onBeaten(slot.filled)
+      await slot.rewind()
+      await hedge.pour(slot)
+      return hedge.won
+    } finally {
+      job.reading = undefined
+      if (job.hedge?.won === undefined) job.hedge?.stop()
+    }
+  }
+
+  async #read(
+    job: Job,
+    from: ParentAddress | undefined,
+    slot: WatchedSlot,
+    signal: AbortSignal,
+  ): Promise<Received> {
     const { reader, access, spec } = this.#world
     const { piece } = job.plan
     if (from !== undefined) {
       const request = { taskId: spec.id, kind: spec.kind, piece }
-      return reader.read(from, request, slot, job.scope.signal)
+      return reader.read(from, request, slot, signal)
     }
     if (access === undefined) throw new TypeError('The run has no origin')
-    await readPiece(access, piece, slot, job.scope.signal)
+    await readPiece(access, piece, slot, signal)
     return { digest: '' }
   }
 
@@ -251,8 +324,12 @@ export class Fetcher {
     )
   }
 
-  #mismatch(job: Job, expected: string, actual: string): PeerError<'DIGEST_MISMATCH'> {
-    const { piece, parent } = job.plan
+  #mismatch(
+    piece: Piece,
+    parent: string,
+    expected: string,
+    actual: string,
+  ): PeerError<'DIGEST_MISMATCH'> {
     return new PeerError(
       'DIGEST_MISMATCH',
       `Piece ${piece.number} from ${parent} should have digest ${expected} and has ${actual}`,

@@ -48,6 +48,11 @@ export class OriginGate {
     this.#signal = signal
   }
 
+  /** Whether there is one that may be used. */
+  get allowed(): boolean {
+    return this.#world.access !== undefined
+  }
+
   /** Whether it may be opened: it is allowed, and not open yet. */
   get available(): boolean {
     return this.#world.access !== undefined && !this.#opened

@@ -35,6 +35,8 @@ export class Patience implements Disposable {
   #lastByteAt: number
   #longestMs = 0
   #held = 0
+  #heldSince = 0
+  #heldMs = 0
   /** The timer is set to `endMs`, because it has been quiet already. */
   #far = false
   #cancel: () => void = () => undefined
@@ -58,7 +60,7 @@ export class Patience implements Disposable {
   /** Whether it has taken so long, and is so far behind, that bytes which come now and then do not count. */
   get trickles(): boolean {
     if (this.#stopped || this.#held > 0) return false
-    const tookMs = this.#clock.now() - this.#startedAt
+    const tookMs = this.#clock.now() - this.#startedAt - this.#heldMs
     return tookMs >= this.#limits.slowMs && this.#events.behind()
   }
 
@@ -77,16 +79,21 @@ export class Patience implements Disposable {
     this.#arm(this.#limits.quietMs)
   }
 
+  /** How long the sender has waited for us, in milliseconds. */
+  get heldMs(): number {
+    return this.#heldMs
+  }
+
   /** From now on the sender waits for us. */
   hold(): void {
-    this.#held++
+    if (this.#held++ === 0) this.#heldSince = this.#clock.now()
   }
 
   /** We are ready again. */
   release(): void {
     // Touched while it is held: this silence is not the sender's.
     this.touch()
-    this.#held--
+    if (--this.#held === 0) this.#heldMs += this.#clock.now() - this.#heldSince
   }
 
   /** No more calls. */
@@ -149,10 +156,17 @@ export class WatchedSlot implements Slot {
   readonly #onBytes: (count: number) => void
   #failure: { readonly error: unknown } | undefined
 
+  /** See `Slot`. */
+  readonly fillFrom: Slot['fillFrom']
+
   constructor(slot: Slot, patience: Patience, onBytes: (count: number) => void) {
     this.#slot = slot
     this.#patience = patience
     this.#onBytes = onBytes
+    const { fillFrom } = slot
+    if (fillFrom !== undefined) {
+      this.fillFrom = (socket, signal) => this.#fillFrom(fillFrom(socket, signal), signal)
+    }
   }
 
   /** The error with which our own side could not keep the bytes. */
@@ -177,6 +191,20 @@ export class WatchedSlot implements Slot {
     if (count === 0) return
     this.#patience.touch()
     this.#onBytes(count)
+  }
+
+  async #fillFrom(filling: Promise<number>, signal: AbortSignal): Promise<number> {
+    try {
+      const count = await filling
+      if (count > 0) {
+        this.#patience.touch()
+        this.#onBytes(count)
+      }
+      return count
+    } catch (error) {
+      if (error !== signal.reason) this.#failure ??= { error }
+      throw error
+    }
   }
 
   async drained(): Promise<void> {

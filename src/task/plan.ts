@@ -16,6 +16,8 @@ export type OriginMode = 'closed' | 'pieces' | 'stream'
 export interface PlannerLimits {
   /** Pieces asked of one parent at the same time. */
   readonly parentInFlightMax: number
+  /** Pieces fetched at the same time: the only parent is asked for as many, up to `soleInFlightMax`. @defaultValue `parentInFlightMax` */
+  readonly concurrency?: number
   /** Pieces asked of the origin at the same time. */
   readonly originInFlightMax: number
 }

@@ -1,4 +1,6 @@
 import { Bitmap } from '../util/bitmap.ts'
+import { Asks } from './asks.ts'
+import { best, freeOf, type Member, rarest } from './choice.ts'
 import { type Geometry, pieceAt } from './piece.ts'
 import {
   type OriginMode,
@@ -8,7 +10,8 @@ import {
   type Plan,
   type PlannerLimits,
 } from './plan.ts'
-import { type Holder, Rarity } from './rarity.ts'
+import type { Slow } from './hedge.ts'
+import { Rarity } from './rarity.ts'
 
 /*
  * The planner decides which piece is asked of whom. It does nothing itself: no await, no clock, no sending.
@@ -34,8 +37,8 @@ import { type Holder, Rarity } from './rarity.ts'
  * parents to pieces that only they have), then the least busy, then the fastest. The origin gets only what no allowed parent has.
  *
  * Sparing: while a parent delivers that is far less complete, a better one is asked for one piece at a time, but for what a reader waits for. Who has everything is everybody's
- * parent, and each piece that it sends twice is one that it could have sent to somebody who can get it nowhere else. In the simulation of
- * `test/sim/swarm.ts` this brings 8 peers with 3 parents each from 2.0 to 1.5 times the bound, 16 peers from 2.0 to 1.5, 64 from 2.4 to 1.9.
+ * parent, and each piece that it sends twice is one that it could have sent to somebody who can get it nowhere else. How many pieces each is asked for, and who is
+ * spared, is in `choice.ts`; pieces that are on their way, that move and that are asked of two are in `asks.ts`. What each rule gave is in DESIGN.md.
  */
 
 type PieceState =
@@ -45,26 +48,10 @@ type PieceState =
   | { readonly is: 'leaving'; readonly from: Member | 'origin' }
   | { readonly is: 'done' }
 
-interface Member extends Holder {
-  readonly id: string
-  readonly refused: Set<number>
-  inFlight: number
-  rate: number
-  allowed: boolean
-  /** It was paused and has not delivered since: it is asked for one piece only. */
-  onTrial: boolean
-  /** Which of our pieces its last one was, by order of arrival; −∞ before its first. */
-  lastArrival: number
-}
-
 const wanted: PieceState = Object.freeze({ is: 'wanted' })
 const done: PieceState = Object.freeze({ is: 'done' })
 /** Most waiting pieces that `next()` looks at because a reader waits for them; further ones take their turn by rarity. */
 const urgentLooksMax = 64
-/** A parent that gave one of this many last pieces is a deliverer, and better ones are spared. */
-const recentArrivals = 8
-/** Far less complete: having at most this part of the missing pieces that the other has. */
-const sparedBelow = 0.5
 /** Weight of the newest piece in the smoothed rate. */
 const rateWeight = 0.3
 
@@ -82,6 +69,7 @@ export class Planner {
   #done = 0
   #arrivals = 0
   #lastWanted = -1
+  readonly #asks: Asks
 
   /** @param random - 0 up to, not including, 1 */
   constructor(cut: Geometry, limits: PlannerLimits, random: () => number) {
@@ -90,6 +78,7 @@ export class Planner {
     this.#random = random
     this.#states = Array.from({ length: cut.pieceCount })
     this.#rarity = new Rarity(cut.pieceCount)
+    this.#asks = new Asks(this.#parents, limits)
   }
 
   /** How many pieces are in which state. */
@@ -279,18 +268,51 @@ export class Planner {
 
   /** The next thing to do, which counts as begun: wanted → fetching. Undefined when there is nothing that can be done now. */
   next(): Plan | undefined {
-    const { free, sparing } = this.#free()
+    const moved = this.#asks.nextMoved((number) => this.#rarity.isWaiting(number))
+    if (moved !== undefined) {
+      this.#begin(...moved)
+      return { piece: pieceAt(this.#cut, moved[0]), parent: moved[1].id }
+    }
+    const choice = freeOf(this.#parents, this.#arrivals, this.#limits)
+    const { free } = choice
     const origin =
       this.#origin.mode === 'pieces' && this.#origin.inFlight < this.#limits.originInFlightMax
     if (free.length === 0 && (!origin || this.#rarity.unreachable === 0)) return undefined
     const number =
       this.#pickUrgent(free, origin) ??
       (origin ? this.#rarity.firstUnreachable() : undefined) ??
-      this.#rarity.pick(sparing, this.#random)
+      rarest(this.#rarity, choice, this.#random)
     if (number === undefined) return undefined
-    const parent = best(free, number)
+    const parent = best(free, number, this.#random)
     this.#begin(number, parent ?? 'origin')
     return { piece: pieceAt(this.#cut, number), parent: parent?.id ?? originId }
+  }
+
+  /**
+   * Pieces whose jobs are to be stopped, because they are better asked of somebody else; `next()` gives them to that parent when they have ended.
+   *
+   * @param queued - whether nothing of this piece has come for a while
+   */
+  moves(queued: (number: number) => boolean): number[] {
+    return this.#asks.moves((each) => this.#states[each]?.is === 'fetching' && queued(each))
+  }
+
+  /** The end game: nothing else can be asked for. A second parent for one of these pieces; it counts as asked until `onHedged`, or until the piece is here. */
+  hedge(slow: readonly Slow[]): Plan | undefined {
+    if (this.#rarity.waiting > this.#rarity.unreachable) return undefined
+    const found = this.#asks.second(slow, this.#cut.pieceLength)
+    if (found === undefined) return undefined
+    return { piece: pieceAt(this.#cut, found[0]), parent: found[1].id }
+  }
+
+  /** The second fetch of this piece is over. `won`: the piece is of its parent, and the first one is free. */
+  onHedged(number: number, won: boolean): void {
+    const state = this.#states[number]
+    const second = won ? this.#asks.win(number) : undefined
+    if (second === undefined) this.#asks.endSecond(number)
+    else if (state?.is === 'fetching' || state?.is === 'leaving') {
+      this.#states[number] = { is: state.is, from: second }
+    }
   }
 
   /** The origin's stream has reached this piece: wanted → fetching from the origin. False when it is not to be stored. */
@@ -316,24 +338,6 @@ export class Planner {
     return this.#rarity.level(number) > (counts ? 1 : 0)
   }
 
-  /** The parents that have a waiting piece and a free place; `sparing` leaves out those that are to be spared. */
-  #free(): { readonly free: readonly Member[]; readonly sparing: readonly Member[] } {
-    let least = Number.POSITIVE_INFINITY
-    for (const { allowed, lastArrival, useful } of this.#parents.values()) {
-      if (allowed && this.#arrivals - lastArrival < recentArrivals) least = Math.min(least, useful)
-    }
-    const free: Member[] = []
-    const sparing: Member[] = []
-    for (const member of this.#parents.values()) {
-      const { allowed, useful, inFlight, onTrial } = member
-      const inFlightMax = onTrial ? 1 : this.#limits.parentInFlightMax
-      if (!allowed || useful === 0 || inFlight >= inFlightMax) continue
-      free.push(member)
-      if (inFlight === 0 || least > useful * sparedBelow) sparing.push(member)
-    }
-    return { free, sparing }
-  }
-
   #pickUrgent(free: readonly Member[], origin: boolean): number | undefined {
     let looks = 0
     for (const number of this.#urgent) {
@@ -353,7 +357,7 @@ export class Planner {
     this.#states[number] = { is: 'fetching', from }
     this.#fetching++
     if (from === 'origin') this.#origin.inFlight++
-    else from.inFlight++
+    else this.#asks.begin(number, from)
   }
 
   /** The job of this piece has ended: its place is free. Whom it asked; undefined when there was no job. */
@@ -362,29 +366,14 @@ export class Planner {
     if (state?.is !== 'fetching' && state?.is !== 'leaving') return undefined
     if (state.is === 'fetching') this.#fetching--
     if (state.from === 'origin') this.#origin.inFlight--
-    else state.from.inFlight--
+    else this.#asks.end(number, state.from)
     return state.from
   }
 
   #keep(number: number): void {
     this.#urgent.delete(number)
+    this.#asks.forget(number)
     this.#states[number] = done
     this.#done++
   }
-}
-
-/** Who of these is asked for the piece: the least complete, the least busy, the fastest. */
-function best(free: readonly Member[], number: number): Member | undefined {
-  let found: Member | undefined
-  for (const member of free) {
-    if (!member.haves.has(number)) continue
-    if (found === undefined || before(member, found)) found = member
-  }
-  return found
-}
-
-function before(one: Member, other: Member): boolean {
-  if (one.useful !== other.useful) return one.useful < other.useful
-  if (one.inFlight !== other.inFlight) return one.inFlight < other.inFlight
-  return one.rate > other.rate
 }

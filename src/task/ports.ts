@@ -67,6 +67,10 @@ export interface Have {
   readonly offset: number
   readonly length: number
   readonly endpoint: PieceEndpoint
+  /** Digest of the piece as it lies there now, in string form. Parents that are not of this package tell it with the piece only. */
+  readonly digest?: string
+  /** Token of the version of the content that it holds. Missing when it does not know, and from parents that are not of this package. */
+  readonly version?: string
 }
 
 /** Tells which pieces a parent has, as they appear there. */
@@ -75,14 +79,15 @@ export interface Feed {
    * Calls `onHave` for each wanted piece that the parent has or gets. Resolves when the parent ends the answer: it has no more to tell about these numbers.
    *
    * @throws PeerError PARENT_UNREACHABLE, PARENT_REFUSED, PARENT_PROTOCOL, TASK_NOT_FOUND (the parent keeps nothing of it, or dropped it: what it told is void),
-   * ORIGIN_CHANGED (the parent holds another version than `validator`)
+   * ORIGIN_CHANGED (the parent holds another version than `version`)
    */
   watch(
     parent: Parent,
     request: {
       readonly spec: TaskSpec
       readonly numbers: readonly number[]
-      readonly validator?: string
+      /** Token of the version that is wanted. */
+      readonly version?: string
     },
     onHave: (have: Have) => void,
     signal: AbortSignal,
@@ -108,6 +113,14 @@ export interface Slot {
   /** Resolves when `space()` has memory again, rejects when the bytes cannot be kept. */
   drained(): Promise<void>
   /**
+   * Where this machine can do that: bytes go from a connected socket to where they are kept, and never through JavaScript. Resolves with how many came, soon after
+   * the first of them did. With 0 nothing comes in this way, now or any more: go on with `space()`, and read the socket yourself to see why. Not while a `space()` is being filled.
+   *
+   * @param socket - its descriptor, which may be closed meanwhile
+   * @throws PeerError NO_SPACE, STORE_FAILED; the reason of `signal`. In both cases nothing is read or written afterwards
+   */
+  readonly fillFrom?: ((socket: number, signal: AbortSignal) => Promise<number>) | undefined
+  /**
    * Forgets what was filled, so that the piece can be read anew from its beginning, say over another transport. Waits for bytes that are still on their way to
    * where they are kept. Nobody may fill meanwhile.
    *
@@ -132,6 +145,8 @@ export interface Sink {
   readonly geometry: Geometry
   /** Whether the piece is kept. */
   has(number: number): boolean
+  /** Digest of a kept piece in string form; undefined when it is not kept. */
+  digestOf(number: number): string | undefined
   /** A slot for this piece; waits for memory. One open slot per piece at most. */
   slot(number: number, signal: AbortSignal): Promise<Slot>
   /** The filled slot becomes the kept piece and can be served. Releases the slot. Does nothing if the piece is kept already. */
@@ -308,6 +323,11 @@ export interface OpenPiece {
   readonly memory: Uint8Array | undefined
   /** The memory of the whole task, of which `memory` is a part; undefined when it is not known. */
   readonly content?: Uint8Array | undefined
+  /**
+   * The file that the piece lies in, for those who can send from it without reading it: its descriptor, which may be duplicated while the piece is open, and where the piece
+   * begins. The last byte must come from `read()`, after the others were sent: it alone notices that somebody wrote to the file meanwhile.
+   */
+  readonly file?: { readonly descriptor: number; readonly position: number } | undefined
   /** Reads from `position` (within the piece) until `into` is full or the piece ends; the count. @throws PeerError STORE_FAILED */
   read(into: Uint8Array, position: number): Promise<number>
   /** Lets go. Safe to call twice. */

@@ -1,3 +1,4 @@
+import { versionToken } from '../hash/version.ts'
 import type { Clock } from '../util/clock.ts'
 import { wholeNumber } from '../util/settings.ts'
 import type { Announcer, Feed, Origin, PieceReader } from './ports.ts'
@@ -14,13 +15,15 @@ export interface RunPorts {
   readonly random: () => number
   /** A fresh peer id for each registration: a scheduler keeps the old state of an id that it knows. */
   readonly newPeerId: () => string
+  /** Writes the token of the version down where it outlives the process: it has become known, and no piece is kept before that is done. @defaultValue nothing is written down */
+  readonly keepVersion?: (version: string) => Promise<void>
 }
 
 /** How a run works. Times are milliseconds. */
 export interface RunOptions {
   /** Pieces fetched at once, origin included. Each holds a slot and a connection. @defaultValue 8 */
   readonly concurrency?: number
-  /** Pieces asked of one parent at once. Fewer spread the load over more parents; more hide the delay of a single one. @defaultValue 4 */
+  /** Pieces asked of one parent at once, while there are others: one that comes and one that waits behind it. The only parent is asked for up to 8. @defaultValue 2 */
   readonly parentInFlightMax?: number
   /** Pieces asked of the origin at once. @defaultValue 4 */
   readonly originInFlightMax?: number
@@ -49,17 +52,24 @@ export interface RunOptions {
   readonly originRanges?: boolean
   /** Version of the content at the origin: asked of the origin, and of parents that know versions. */
   readonly validator?: string
+  /** Token of the version, where the validator itself is not known. @defaultValue that of `validator` */
+  readonly version?: string
+  /** Tokens of versions that are not taken, because nobody had the rest of them. Not looked at when the version is known. @defaultValue none */
+  readonly avoid?: readonly string[]
+  /** Whether the origin was asked about the content before: if so, `validator` is missing because it has none. @defaultValue true */
+  readonly originAsked?: boolean
 }
 
 /** `RunOptions`, complete. */
-export type RunSettings = Required<Omit<RunOptions, 'validator'>> & {
+export type RunSettings = Required<Omit<RunOptions, 'validator' | 'version'>> & {
   readonly validator: string | undefined
+  readonly version: string | undefined
 }
 
 /** What `RunOptions` means when a key is left out. */
-export const runDefaults: Required<Omit<RunOptions, 'validator'>> = Object.freeze({
+export const runDefaults: Required<Omit<RunOptions, 'validator' | 'version'>> = Object.freeze({
   concurrency: 8,
-  parentInFlightMax: 4,
+  parentInFlightMax: 2,
   originInFlightMax: 4,
   patienceMs: 1500,
   pieceTimeoutMs: 60_000,
@@ -71,6 +81,8 @@ export const runDefaults: Required<Omit<RunOptions, 'validator'>> = Object.freez
   needBackToSource: false,
   persistent: false,
   originRanges: true,
+  originAsked: true,
+  avoid: Object.freeze([]),
 })
 
 const dayMs = 86_400_000
@@ -93,8 +105,15 @@ export function runSettings(options: RunOptions): RunSettings {
     needBackToSource: options.needBackToSource ?? runDefaults.needBackToSource,
     persistent: options.persistent ?? runDefaults.persistent,
     originRanges: options.originRanges ?? runDefaults.originRanges,
+    originAsked: options.originAsked ?? runDefaults.originAsked,
+    avoid: options.avoid ?? runDefaults.avoid,
     validator: options.validator,
+    version: options.version ?? tokenOf(options.validator),
   })
+}
+
+function tokenOf(validator: string | undefined): string | undefined {
+  return validator === undefined ? undefined : versionToken(validator)
 }
 
 type NumberKey = {

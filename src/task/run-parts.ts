@@ -1,16 +1,19 @@
+import type { PeerError } from '../errors.ts'
 import type { Blame } from './blame.ts'
 import { Dialogue } from './dialogue.ts'
 import { Feeds } from './feeds.ts'
 import { Fetcher, type Outcome } from './fetcher.ts'
+import { AskedOrigin } from './asked-origin.ts'
 import { OriginGate } from './origin-gate.ts'
 import { type OriginAccess, shownUrl } from './origin-read.ts'
 import { Parents } from './parents.ts'
-import type { Piece } from './piece.ts'
+import type { Geometry, Piece } from './piece.ts'
 import { originId } from './plan.ts'
 import { Planner } from './planner.ts'
 import type { Have, Parent, Registration, Sink, TaskSpec } from './ports.ts'
 import { Rescue } from './rescue.ts'
 import type { RunPorts, RunSettings } from './run-options.ts'
+import { Versions } from './versions.ts'
 
 /** Milliseconds that peers without a scheduler hope for each other at least; at most twice as many. */
 const loneHopeMsMin = 3000
@@ -24,6 +27,7 @@ export interface RunParts {
   readonly gate: OriginGate
   readonly dialogue: Dialogue
   readonly rescue: Rescue
+  readonly versions: Versions
 }
 
 /** What the parts tell the run and ask of it. */
@@ -34,6 +38,7 @@ export interface RunEvents {
   onOriginFailed(error: unknown, startedAt: number): void
   onOutcome(outcome: Outcome): void
   onKept(piece: Piece, parent: string, digest: string, costMs: number): void
+  onMixed(error: PeerError): void
   onChange(): void
   registration(): Registration
   lastError(): unknown
@@ -49,23 +54,46 @@ export function runParts(
   events: RunEvents,
 ): RunParts {
   const { clock, reader, feed } = ports
-  const { validator, pieceTimeoutMs, quietTimeoutMs, parentsTimeoutMs } = settings
+  const { pieceTimeoutMs, quietTimeoutMs, parentsTimeoutMs } = settings
   const cut = sink.geometry
-  const access = accessOf(spec, ports, settings)
+  const versions = new Versions(
+    {
+      sink,
+      version: settings.version,
+      avoid: settings.avoid,
+      keepVersion: (version) => ports.keepVersion?.(version) ?? Promise.resolve(),
+    },
+    {
+      onOther: (parent, error) => void events.onParentFailed(parent, error, clock.now()),
+      onMixed: (error) => events.onMixed(error),
+    },
+  )
+  const access = accessOf(spec, cut, versions, ports, settings)
   const onBytes = (): void => rescue.onProgress(clock.now())
   const onChange = (): void => events.onChange()
   const planner = new Planner(cut, settings, ports.random)
   const parents = new Parents()
   const fetcher = new Fetcher({ spec, sink, reader, access, clock }, settings, {
     hasOther: (number, parent) => planner.hasOther(number, parent),
+    moves: (queued) => planner.moves(queued),
+    hedge: (slow) => {
+      const plan = planner.hedge(slow)
+      const from = plan === undefined ? undefined : parents.address(plan.parent)
+      if (plan !== undefined && from !== undefined) return { plan, from }
+      if (plan !== undefined) planner.onHedged(plan.piece.number, false)
+      return undefined
+    },
+    onHedged: (number, won) => planner.onHedged(number, won),
     hasResort: () => gate.available,
     onBytes,
+    admit: (parent, number, digest) => versions.admit(parent, number, digest),
     onOutcome: (outcome) => events.onOutcome(outcome),
   })
   const feeds = new Feeds(
-    { spec, cut, feed, clock, validator },
+    { spec, cut, feed, clock, version: () => versions.version },
     {
-      missing: (parent) => planner.missingNumbers(parent),
+      onTold: (parent, have, fits) => versions.onHave(parent, have, fits),
+      missing: (parent) => shuffled(planner.missingNumbers(parent), ports.random),
       onHave: (parent, have) => events.onHave(parent, have),
       onFailed: (parent, error, startedAt) => events.onParentFailed(parent, error, startedAt),
       onChange,
@@ -112,12 +140,38 @@ export function runParts(
     },
     clock.now(),
   )
-  return { planner, parents, feeds, fetcher, gate, dialogue, rescue }
+  return { planner, parents, feeds, fetcher, gate, dialogue, rescue, versions }
 }
 
-/** Whether pieces wait for a free place at a parent that has them. */
+/** What the scheduler is told of how a run works. */
+export function registrationOf(
+  { needBackToSource, persistent, concurrency }: RunSettings,
+  gate: OriginGate,
+): Pick<
+  Registration,
+  'needBackToSource' | 'backToSource' | 'metadataOnly' | 'persistent' | 'concurrency'
+> {
+  const backToSource = gate.available || gate.hopeful ? 'allow' : 'never'
+  return { needBackToSource, backToSource, metadataOnly: false, persistent, concurrency }
+}
+
+/**
+ * In another order for each child: parents tell what they have in the order in which they are asked, and the first that are told are fetched first. Children that
+ * start together would all ask a seed for the same pieces, and could exchange nothing.
+ */
+function shuffled(numbers: number[], random: () => number): number[] {
+  for (let at = numbers.length - 1; at > 0; at--) {
+    const other = Math.floor(random() * (at + 1))
+    const number = numbers[at] ?? 0
+    numbers[at] = numbers[other] ?? 0
+    numbers[other] = number
+  }
+  return numbers
+}
+
+/** Whether pieces wait: for a free place at a parent that has them, or for parents that have nothing yet to get something. */
 function welcomesMore(spec: TaskSpec, planner: Planner): boolean {
-  return asksMore(spec) && planner.counts.waiting > planner.counts.unreachable
+  return asksMore(spec) && planner.counts.waiting > 0
 }
 
 /** Go schedulers end the stream of the other kinds when they are asked for others and have none. */
@@ -128,9 +182,15 @@ function asksMore({ kind }: TaskSpec): boolean {
 /** The origin with what every read of it needs; undefined when it must not be touched, or there is none. */
 function accessOf(
   spec: TaskSpec,
+  { contentLength }: Geometry,
+  versions: Versions,
   { origin }: RunPorts,
-  { backToSource, validator }: RunSettings,
+  { backToSource, validator, originAsked }: RunSettings,
 ): OriginAccess | undefined {
   if (origin === undefined || backToSource === 'never') return undefined
-  return { origin, shownUrl: shownUrl(spec.url), validator }
+  const url = shownUrl(spec.url)
+  if (originAsked) return { origin, shownUrl: url, validator }
+  const claim = (version: string): Promise<boolean> => versions.claim(version)
+  const asked = new AskedOrigin({ origin, contentLength, shownUrl: url, claim })
+  return { origin: asked, shownUrl: url, validator }
 }

@@ -1,15 +1,14 @@
 import { type ErrorCode, PeerError } from '../errors.ts'
-import { publish } from '../hooks.ts'
 import { type Deferred, deferred } from '../util/deferred.ts'
 import type { Blame, Failure } from './blame.ts'
 import { explainRun, type RunState } from './explain.ts'
 import type { Outcome } from './fetcher.ts'
-import { shownParent } from './origin-gate.ts'
 import type { Piece, Range } from './piece.ts'
 import { originId } from './plan.ts'
 import type { Have, Parent, Registration, SessionEnd, Sink, TaskSpec } from './ports.ts'
+import { RunNews } from './run-news.ts'
 import { type RunOptions, type RunPorts, type RunSettings, runSettings } from './run-options.ts'
-import { type RunParts, runParts } from './run-parts.ts'
+import { registrationOf, type RunParts, runParts } from './run-parts.ts'
 import { Seat, type Share } from './share.ts'
 
 /*
@@ -52,9 +51,13 @@ export class Run {
   readonly #parts: RunParts
   readonly #seats = new Set<Seat>()
   readonly #bytes = { source: 0, peer: 0 }
+  readonly #news: RunNews
   readonly #ended: Deferred<void> = deferred()
   #phase: Phase = { is: 'idle' }
   #lastError: unknown
+  /** Parents that were passed over because of their version. */
+  #others = 0
+  #outdated: 'no' | 'maybe' | 'yes' = 'no'
   #scheduled = false
   #cancelWake: () => void = () => undefined
 
@@ -63,6 +66,7 @@ export class Run {
     this.#spec = spec
     this.#sink = sink
     this.#ports = ports
+    this.#news = new RunNews(spec.id)
     this.#settings = runSettings(options)
     this.#parts = runParts(spec, sink, this.#settings, ports, this.#life.signal, {
       onParents: (parents) => this.#onParents(parents),
@@ -72,6 +76,7 @@ export class Run {
       onOriginFailed: (error, startedAt) => this.#onOriginFailed(error, startedAt),
       onOutcome: (outcome) => this.#onOutcome(outcome),
       onKept: (...args) => this.#onKept(...args),
+      onMixed: (error) => this.#drop(error),
       onChange: () => this.#changed(),
       registration: () => this.#registration(),
       lastError: () => this.#lastError,
@@ -86,6 +91,11 @@ export class Run {
   /** Resolves when the run has ended and has given everything back: slots, feeds, jobs, session. Never rejects. */
   get ended(): Promise<void> {
     return this.#ended.promise
+  }
+
+  /** `yes`: what is kept is of several versions, or of one that nobody has who may be asked. `maybe`: there is nobody who could say. */
+  get outdated(): 'no' | 'maybe' | 'yes' {
+    return this.#outdated
   }
 
   /** Whether the scheduler could be told how it ended. */
@@ -123,6 +133,12 @@ export class Run {
     return seat
   }
 
+  /** So many pieces at once from now on. What is on its way goes on. */
+  setConcurrency(concurrency: number): void {
+    this.#parts.fetcher.setConcurrency(concurrency)
+    this.#changed()
+  }
+
   /** Ends the run now. All shares reject with the reason, unchanged. Safe to call at any time. */
   cancel(reason: unknown): void {
     this.#end({ reason })
@@ -144,7 +160,7 @@ export class Run {
     const { clock } = this.#ports
     this.#phase = { is: 'active', startedAt: clock.now() }
     const { contentLength } = this.#sink.geometry
-    publish('dragonfly-peer:task:started', () => ({ task: this.#spec.id, contentLength }))
+    this.#news.started(contentLength)
     if (this.#parts.planner.missing === 0) return this.#end(undefined)
     this.#parts.rescue.onProgress(clock.now())
     this.#parts.dialogue.open()
@@ -174,7 +190,7 @@ export class Run {
     this.#fill()
     this.#parts.fetcher.recheck()
     const finding = this.#parts.rescue.look(now)
-    if (finding.is === 'lost') return this.#end({ reason: finding.error })
+    if (finding.is === 'lost') return this.#lose(finding.error)
     if (finding.is === 'opened') this.#changed()
     this.#cancelWake()
     const at = this.#parts.rescue.lookAt(now)
@@ -220,7 +236,7 @@ export class Run {
       this.#parts.planner.onFailed(piece.number, false)
     } else {
       const { error, startedAt, silence } = outcome
-      this.#publishFailure(piece, parent, error)
+      this.#news.failed(piece, parent, error)
       if (parent === originId) {
         this.#parts.planner.onFailed(piece.number, false)
         this.#onOriginFailed(error, startedAt)
@@ -245,15 +261,7 @@ export class Run {
     this.#parts.dialogue.onProgress()
     const createdAt = clock.date()
     this.#parts.dialogue.pieceDone({ piece, digest, traffic, parentId: parent, costMs, createdAt })
-    publish('dragonfly-peer:piece:kept', () => ({
-      task: this.#spec.id,
-      number: piece.number,
-      length: piece.length,
-      parent: shownParent(parent),
-      traffic,
-      costMs,
-      ...(transport === undefined ? {} : { transport }),
-    }))
+    this.#news.kept(piece, { parent, traffic, costMs, transport })
     for (const seat of this.#seats) seat.onKept(piece, traffic)
     this.#changed()
   }
@@ -266,6 +274,7 @@ export class Run {
     number?: number,
   ): Blame {
     this.#lastError = error
+    if (PeerError.is(error, 'ORIGIN_CHANGED')) this.#others++
     const now = this.#ports.clock.now()
     const blame = PeerError.is(error)
       ? this.#parts.parents.onFailure(parent, { ...how, code: error.code }, now)
@@ -300,7 +309,7 @@ export class Run {
     this.#parts.fetcher.dropParent(parent)
     // Whoever is given up before any piece of it failed is named with one that it should have told.
     this.#parts.dialogue.pieceFailed(number ?? this.#parts.planner.missingNumbers()[0] ?? 0, parent)
-    publish('dragonfly-peer:parent:dropped', () => ({ task: this.#spec.id, parent, code }))
+    this.#news.dropped(parent, code)
   }
 
   #urge(numbers: readonly number[]): void {
@@ -322,6 +331,22 @@ export class Run {
     this.#changed()
   }
 
+  /** Nobody can help. Without an origin to say who is right, parents of another version mean that what is kept here is what nobody has any more. */
+  #lose(error: unknown): void {
+    const { gate, versions } = this.#parts
+    const alone = !gate.allowed && PeerError.is(error, 'NO_PARENTS')
+    if (alone) this.#outdated = 'maybe'
+    if (!alone || this.#others === 0) return this.#end({ reason: error })
+    this.#drop(versions.outdated(error))
+  }
+
+  /** active → ended, and what is kept is of no use. */
+  #drop(reason: unknown): void {
+    if (this.#phase.is !== 'active') return
+    this.#outdated = 'yes'
+    this.#end({ reason })
+  }
+
   /** idle, active → ended. Without a failure everything wanted is kept. */
   #end(failure: { readonly reason: unknown } | undefined): void {
     if (this.#phase.is === 'ended') return
@@ -330,7 +355,7 @@ export class Run {
     this.#cancelWake()
     this.#life.abort(over)
     if (failure !== undefined) for (const seat of this.#seats) seat.fail(failure.reason)
-    if (before.is === 'active') this.#publishEnd(failure, before.startedAt)
+    if (before.is === 'active') this.#tellEnd(failure, before.startedAt)
     void this.#giveBack(failure)
   }
 
@@ -350,44 +375,23 @@ export class Run {
   }
 
   #registration(): Registration {
-    const { needBackToSource, persistent, concurrency } = this.#settings
     const [only] = this.#seats
+    const range = this.#seats.size === 1 ? only?.range : undefined
+    const { gate } = this.#parts
+    const peerId = this.#ports.newPeerId()
     return {
-      peerId: this.#ports.newPeerId(),
+      ...registrationOf(this.#settings, gate),
+      peerId,
       spec: this.#spec,
       geometry: this.#sink.geometry,
-      ...(this.#seats.size === 1 && only?.range !== undefined ? { range: only.range } : {}),
-      needBackToSource,
-      backToSource: this.#parts.gate.available || this.#parts.gate.hopeful ? 'allow' : 'never',
-      metadataOnly: false,
-      persistent,
-      concurrency,
+      ...(range === undefined ? {} : { range }),
     }
   }
 
-  #publishFailure(piece: Piece, parent: string, error: unknown): void {
-    if (!PeerError.is(error)) return
-    publish('dragonfly-peer:piece:failed', () => ({
-      task: this.#spec.id,
-      number: piece.number,
-      parent: shownParent(parent),
-      code: error.code,
-    }))
-  }
-
-  #publishEnd(failure: { readonly reason: unknown } | undefined, startedAt: number): void {
-    const task = this.#spec.id
-    if (failure !== undefined) {
-      const code = codeOf(failure.reason)
-      return publish('dragonfly-peer:task:failed', () => ({ task, code }))
-    }
-    publish('dragonfly-peer:task:finished', () => ({
-      task,
-      contentLength: this.#sink.geometry.contentLength,
-      sourceBytes: this.#bytes.source,
-      peerBytes: this.#bytes.peer,
-      tookMs: this.#ports.clock.now() - startedAt,
-    }))
+  #tellEnd(failure: { readonly reason: unknown } | undefined, startedAt: number): void {
+    if (failure !== undefined) return this.#news.lost(codeOf(failure.reason))
+    const tookMs = this.#ports.clock.now() - startedAt
+    this.#news.finished(this.#sink.geometry.contentLength, this.#bytes, tookMs)
   }
 }
 

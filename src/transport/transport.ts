@@ -36,6 +36,8 @@ export interface TransportHost {
   readonly uploadRate: RateGate
   /** Pieces sent at the same time; the others wait in order. */
   readonly uploadSlots: number
+  /** The places themselves, where all transports of a peer share them and their number changes at run time. @defaultValue `uploadSlots` places of one's own */
+  readonly uploadPlaces?: PlaceGate
   /** Time for pacing and time limits. */
   readonly clock: Clock
   /** Address by which others reach this host. @defaultValue the address to listen on */
@@ -47,10 +49,18 @@ export interface TransportHost {
 /** Makes a transport for one peer. */
 export type TransportFactory = (host: TransportHost) => Transport
 
+/** Gives out places. `util/slots.ts` has the one that implements it. */
+export interface PlaceGate {
+  /** Resolves with a place; dispose it to give it back. Rejects with the reason of the signal. */
+  take(signal: AbortSignal): Promise<Disposable>
+}
+
 /** Paces bytes. `util/rate.ts` has the token bucket that implements it. */
 export interface RateGate {
   /** Resolves when `byteCount` more bytes may go. At once when there is no limit. */
   take(byteCount: number, signal: AbortSignal): Promise<void>
   /** Whether there is a limit now. Undefined: not known, so there may be one. */
   readonly limited?: boolean
+  /** Takes that wait now. Undefined: not known. */
+  readonly waiting?: number | undefined
 }

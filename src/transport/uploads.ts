@@ -4,7 +4,8 @@ import type { TaskKind } from '../task/kind.ts'
 import type { OpenPiece } from '../task/ports.ts'
 import { Scope } from '../util/scope.ts'
 import { Slots } from '../util/slots.ts'
-import type { TransportHost } from './transport.ts'
+import type { PlaceGate, TransportHost } from './transport.ts'
+import { Turns } from './turns.ts'
 
 /** Longest wait for a piece that is being fetched right now, in milliseconds. A Rust child gives up after as long. */
 export const holdTimeoutMsDefault = 360_000
@@ -29,14 +30,16 @@ export class Uploads {
   readonly #host: TransportHost
   readonly #transport: string
   readonly #holdTimeoutMs: number
-  readonly #slots: Slots
+  readonly #slots: PlaceGate
+  readonly #turns: Turns
   readonly #running = new Set<{ -readonly [K in keyof UploadState]: UploadState[K] }>()
 
   constructor(host: TransportHost, transport: string, holdTimeoutMs: number) {
     this.#host = host
     this.#transport = transport
     this.#holdTimeoutMs = holdTimeoutMs
-    this.#slots = new Slots(host.uploadSlots)
+    this.#slots = host.uploadPlaces ?? new Slots(host.uploadSlots)
+    this.#turns = new Turns(host.uploadRate, host.clock)
   }
 
   /**
@@ -60,9 +63,11 @@ export class Uploads {
       const open = await this.#open(wanted, signal)
       try {
         state.is = 'waiting'
-        using _ = await this.#slots.take(signal)
-        state.is = 'sending'
-        await send(open)
+        using _ = await this.#turns.take(`${wanted.taskId} ${wanted.number}`, signal)
+        await this.#place(signal, () => {
+          state.is = 'sending'
+          return send(open)
+        })
       } finally {
         open.close()
       }
@@ -80,6 +85,11 @@ export class Uploads {
   /** What is being served, as plain data. */
   explain(): UploadState[] {
     return [...this.#running].map((state) => ({ ...state }))
+  }
+
+  async #place(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+    using _ = await this.#slots.take(signal)
+    await work()
   }
 
   async #open(wanted: Wanted, signal: AbortSignal): Promise<OpenPiece> {

@@ -87,6 +87,13 @@ export class TokenBucket {
     })
   }
 
+  /** Takes without asking: what has gone already. The next takes pay for it. */
+  spend(byteCount: number): void {
+    if (this.#rate === undefined) return
+    this.#refill()
+    this.#tokens -= byteCount
+  }
+
   /** A new limit from now on, also for those who wait already. Undefined: no limit. A debt in bytes stays; a first limit starts with nothing saved. */
   setRate(bytesPerSecond: number | undefined): void {
     const rate = checkedRate(bytesPerSecond)

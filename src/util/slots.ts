@@ -1,5 +1,5 @@
 /**
- * A fixed number of places, given out first come, first served. Whoever stops waiting leaves the queue at once.
+ * A number of places, given out first come, first served. Whoever stops waiting leaves the queue at once.
  *
  * @example
  * ```ts
@@ -7,16 +7,29 @@
  * ```
  */
 export class Slots {
-  readonly #count: number
+  #count: number
   readonly #waiting = new Set<() => void>()
   #taken = 0
 
   /** @param count - places, 1 or more */
   constructor(count: number) {
-    if (!Number.isSafeInteger(count) || count < 1) {
-      throw new RangeError(`There must be at least one place, got ${count}`)
+    this.#count = checkedCount(count)
+  }
+
+  /** Places that there are; more may be taken for a while after there were more. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** So many places from now on. More wake those who wait; with fewer nobody loses a place, and those that come back are not given out again. */
+  setCount(count: number): void {
+    this.#count = checkedCount(count)
+    for (const call of this.#waiting) {
+      if (this.#taken >= this.#count) return
+      this.#taken++
+      this.#waiting.delete(call)
+      call()
     }
-    this.#count = count
   }
 
   /** Places in use. */
@@ -64,11 +77,16 @@ export class Slots {
   /** The place goes straight to the first in the queue: nobody can come in between. */
   #passOn(): void {
     const [first] = this.#waiting
-    if (first === undefined) {
+    if (first === undefined || this.#taken > this.#count) {
       this.#taken--
       return
     }
     this.#waiting.delete(first)
     first()
   }
+}
+
+function checkedCount(count: number): number {
+  if (Number.isSafeInteger(count) && count >= 1) return count
+  throw new RangeError(`There must be at least one place, got ${count}`)
 }

@@ -1,11 +1,12 @@
 /**
- * Makes the binaries of the addon (`--write`), or checks those in the checkout: that they are of these sources, ask for no newer C library than Node.js 20 does, and are what
+ * Makes the binaries of the addons (`--write`), or checks those in the checkout: that they are of these sources, ask for no newer C library than Node.js 20 does, and are what
  * this compiler makes of the sources, where it is the compiler that they were made with. Also compares our declarations with the headers of libibverbs (`--abi`).
  */
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
+  type AddonName,
   checkAbi,
   compileAddon,
   compilerOf,
@@ -25,7 +26,7 @@ const faults: string[] = []
 try {
   for (const target of targets) {
     if (process.argv.includes('--abi')) abi(target)
-    else check(target)
+    else for (const addon of ['rdma', 'flow'] as const) check(target, addon)
   }
 } finally {
   rmSync(folder, { recursive: true })
@@ -33,26 +34,27 @@ try {
 for (const fault of faults) console.error(fault)
 if (faults.length > 0) process.exitCode = 1
 
-function check(target: Target): void {
-  const built = join(folder, `${target}.node`)
-  const committed = prebuild(target)
-  compileAddon(target, built)
+function check(target: Target, addon: AddonName): void {
+  const built = join(folder, `${addon}-${target}.node`)
+  const committed = prebuild(target, addon)
+  const what = `${addon} ${target}`
+  compileAddon(target, built, undefined, [], addon)
   if (write) copyFileSync(built, committed)
   const binary = readFileSync(committed)
   const libc = libcVersions(committed)
   console.log(
-    `${target}: ${statSync(committed).size} bytes, libc ${libc.join(' ')}, ${compilerOf(committed)}`,
+    `${what}: ${statSync(committed).size} bytes, libc ${libc.join(' ')}, ${compilerOf(committed)}`,
   )
-  if (!binary.includes(sourcesHash())) {
-    faults.push(`${target}: made of other sources; run npm run build:native`)
+  if (!binary.includes(sourcesHash(addon))) {
+    faults.push(`${what}: made of other sources; run npm run build:native`)
   }
   if (libc.some((version) => Number(version.split('.')[1]) > Number(libcMax.split('.')[1]))) {
-    faults.push(`${target}: asks for a C library newer than ${libcMax}`)
+    faults.push(`${what}: asks for a C library newer than ${libcMax}`)
   }
   if (compilerOf(built) !== compilerOf(committed)) {
-    console.log(`${target}: bytes not compared, this compiler is ${compilerOf(built)}`)
+    console.log(`${what}: bytes not compared, this compiler is ${compilerOf(built)}`)
   } else if (!readFileSync(built).equals(binary)) {
-    faults.push(`${target}: this compiler makes other bytes of the same sources`)
+    faults.push(`${what}: this compiler makes other bytes of the same sources`)
   }
 }
 

@@ -14,6 +14,8 @@ const wanted = [
   'dist/index.d.ts',
   'native/prebuilds/linux-x64.node',
   'native/prebuilds/linux-arm64.node',
+  'native/prebuilds/flow-linux-x64.node',
+  'native/prebuilds/flow-linux-arm64.node',
   'README.md',
   'LICENSE',
   'package.json',

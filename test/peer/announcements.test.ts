@@ -226,3 +226,29 @@ test('What is kept is announced to the scheduler that owns it when another one i
   const expected = [...ids, failedOver].map((id) => `two ${id}`)
   assert.deepEqual(told.slice(6).toSorted(), expected.toSorted())
 })
+
+test('Peer.close() does not wait for a round of announcements, however much is kept', async (t) => {
+  const dir = tempFolder(t)
+  const from = await origin(t, { length: 1000 })
+  const before = await startPeer(t, { store: { dir } })
+  const count = 60
+  const urls = Array.from({ length: count }, (_, at) => from.urlOf(`/${at}`))
+  await Promise.all(urls.map((url) => before.download(url).done))
+  await before.close()
+  let told = 0
+  const scheduler = await ScriptedScheduler.start(t, {
+    announcePeer: async function* (requests) {
+      for await (const { request } of requests) {
+        if (request.case !== 'registerPeerRequest') continue
+        told++
+        // Slow, so that the round takes as long as it would with very many.
+        for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve))
+        yield { response: { case: 'metadataOnlyResponse' as const, value: {} } }
+      }
+    },
+  })
+  const peer = await startPeer(t, { store: { dir }, scheduler: scheduler.address })
+  await waitFor(() => told > 0)
+  await peer.close()
+  assert.ok(told < count / 2, `${told} of ${count} were announced`)
+})

@@ -19,6 +19,8 @@ import {
   DfdaemonDownload,
   DfdaemonUpload,
   IBVerbsQueuePairEndpointSchema,
+  SyncPersistentCachePiecesResponseSchema,
+  SyncPersistentPiecesResponseSchema,
   SyncPiecesRequestSchema,
   SyncPiecesResponseSchema,
 } from '../../src/rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
@@ -49,6 +51,23 @@ test('Messages are encoded under the field numbers of the wire', () => {
   )
   const request = { case: 'downloadPieceBackToSourceFailedRequest' as const, value: {} }
   assert.equal(hex(AnnouncePeerRequestSchema, { request }), '7a00')
+})
+
+test('Own fields stand beside the fields of Dragonfly, which nothing changes', () => {
+  const told = { number: 1, offset: 0n, length: 5n, ip: 'i', tcpPort: 4005 }
+  const own = { ownDigest: 'crc32:1', ownVersion: 'ab' }
+  const plain = '0801180522016928a51f'
+  for (const schema of [
+    SyncPiecesResponseSchema,
+    SyncPersistentPiecesResponseSchema,
+    SyncPersistentCachePiecesResponseSchema,
+  ]) {
+    assert.equal(hex(schema, told), plain)
+    const bytes = hex(schema, { ...told, ...own })
+    assert.equal(bytes, `${plain}8ab5180763726333323a3192b518026162`)
+    const { ownDigest, ownVersion } = fromBinary(schema, Buffer.from(plain, 'hex'))
+    assert.deepEqual([ownDigest, ownVersion], [undefined, undefined])
+  }
 })
 
 test('Messages keep fields that they do not know', () => {

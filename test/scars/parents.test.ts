@@ -3,6 +3,7 @@
  *
  *     this file        slow parents, silent parents, full send buffers
  *     origins.test.ts  cut, wrong, changing and overrun origins
+ *     versions.test.ts peers that hold different versions of one content
  *     secrets.test.ts  credentials
  *     kept.test.ts     what lies in a store and is served from there
  */

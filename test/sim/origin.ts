@@ -13,6 +13,8 @@ export interface OriginManners {
   errors: unknown[]
   /** Sends nothing after this many bytes of an answer. */
   silentAfter: number
+  /** Its version, if it is asked. Without one it must not be asked: most runs are told what they need to know. */
+  validator: string | undefined
 }
 
 /** One reading of a simulated origin. */
@@ -35,7 +37,8 @@ export class SimOrigin implements Origin {
   constructor(clock: VirtualClock, length: number, manners: Partial<OriginManners> = {}) {
     this.#clock = clock
     const silentAfter = Number.POSITIVE_INFINITY
-    this.manners = { chunkMs: 5, chunkBytes: 7, length, errors: [], silentAfter, ...manners }
+    const usual = { chunkMs: 5, chunkBytes: 7, length, errors: [], silentAfter }
+    this.manners = { ...usual, validator: undefined, ...manners }
   }
 
   /** Reads that have not ended. */
@@ -44,7 +47,9 @@ export class SimOrigin implements Origin {
   }
 
   stat(): Promise<OriginStat> {
-    throw new Error('A run does not ask for this')
+    const { length, validator } = this.manners
+    if (validator === undefined) throw new Error('A run does not ask for this')
+    return Promise.resolve({ length, ranges: true, headers: {}, validator })
   }
 
   async *read(

@@ -1,5 +1,7 @@
 import { PeerError } from '../../src/errors.ts'
-import type { Geometry } from '../../src/task/piece.ts'
+import { crc32 } from '../../src/hash/crc32.ts'
+import { pieceDigest } from '../../src/hash/digest.ts'
+import type { Geometry, Piece } from '../../src/task/piece.ts'
 import { pieceAt } from '../../src/task/piece.ts'
 import type {
   Feed,
@@ -12,7 +14,7 @@ import type {
   Slot,
 } from '../../src/task/ports.ts'
 import { never, type VirtualClock } from './clock.ts'
-import { contentOf, digestOf } from './content.ts'
+import { contentOf } from './content.ts'
 
 /** How a simulated parent behaves. Fields may be changed at any time. */
 export interface Manners {
@@ -24,6 +26,12 @@ export interface Manners {
   reads: 'well' | 'silent' | 'stuck' | 'wrong' | 'undigested' | 'short' | 'unreachable' | 'refused'
   /** `open` tells and never ends; `ends` ends after what it has told. */
   feed: 'open' | 'ends' | 'unreachable' | 'refused' | 'changed' | 'lies' | 'floods'
+  /** The version that it tells. */
+  version: string | undefined
+  /** Whether it tells digests before it is read. */
+  digests: boolean
+  /** Which content it holds; 0 is the right one. */
+  content: number
 }
 
 /** One simulated parent. */
@@ -42,7 +50,9 @@ export class SimParent {
 
   constructor(id: string, manners: Partial<Manners> = {}) {
     this.parent = { id, hostId: `host-${id}`, ip: '127.0.0.1', port: 4000, seed: false }
-    this.manners = { delayMs: 10, sendMs: 10, reads: 'well', feed: 'ends', ...manners }
+    const usual = { delayMs: 10, sendMs: 10, reads: 'well', feed: 'ends' } as const
+    const told = { version: undefined, digests: false, content: 0 }
+    this.manners = { ...usual, ...told, ...manners }
   }
 
   /** Gets pieces now, and tells whoever watches. */
@@ -106,7 +116,15 @@ export class SimParents implements Feed, PieceReader {
       const piece = pieceAt(this.#cut, number)
       const offset = parent.manners.feed === 'lies' ? piece.offset + 1 : piece.offset
       const endpoint = { ip: '127.0.0.1', tcpPort: 4001 }
-      onHave({ number, offset, length: piece.length, endpoint })
+      const { version, digests } = parent.manners
+      onHave({
+        number,
+        offset,
+        length: piece.length,
+        endpoint,
+        ...(version === undefined ? {} : { version }),
+        ...(digests ? { digest: pieceDigest(crc32(this.#bytes(parent, piece))) } : {}),
+      })
     }
     const unwatch = parent.watch(tell)
     try {
@@ -137,18 +155,26 @@ export class SimParents implements Feed, PieceReader {
       await this.#clock.sleep(parent.manners.delayMs, signal)
       this.#refuse(id, parent.manners.reads)
       if (parent.manners.reads === 'silent') await never(signal)
-      const content = contentOf(piece.offset, piece.length)
-      if (parent.manners.reads === 'wrong') content[0] = 255 - (content[0] ?? 0)
+      const content = this.#bytes(parent, piece)
+      const digest = pieceDigest(crc32(content))
+      const wrong = parent.manners.reads === 'wrong'
+      if (wrong) content[0] = 255 - (content[0] ?? 0)
       const half = piece.length >> 1
       await put(slot, content.subarray(0, half))
       if (parent.manners.reads === 'stuck') await never(signal)
       await this.#clock.sleep(parent.manners.sendMs, signal)
       if (parent.manners.reads !== 'short') await put(slot, content.subarray(half))
-      const undigested = parent.manners.reads === 'undigested'
-      return { digest: undigested ? '' : digestOf(this.#cut, piece.number) }
+      // Manners may change on the way, but what is wrong has a digest: without one nobody could tell.
+      const undigested = !wrong && parent.manners.reads === 'undigested'
+      return { digest: undigested ? '' : digest }
     } finally {
       parent.reading--
     }
+  }
+
+  /** Each content is the right one from another place on. */
+  #bytes({ manners }: SimParent, { offset, length }: Piece): Uint8Array {
+    return contentOf(offset + manners.content * 1_000_003, length)
   }
 
   #refuse(parent: string, how: Manners['feed'] | Manners['reads']): void {

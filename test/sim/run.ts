@@ -8,7 +8,7 @@
  * A swarm that does not go as it should is named with the line that plays it again.
  */
 import { availableParallelism } from 'node:os'
-import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { type SimOptions, simOptions } from './swarms/options.ts'
 import { type Played, play } from './swarms/play.ts'
 import { scenarioOf } from './swarms/scenario.ts'
@@ -22,18 +22,17 @@ else serve()
 
 async function main(): Promise<void> {
   const options = simOptions(process.argv.slice(2), Math.random)
-  const { strict } = options
   const started = performance.now()
   const tally = new Tally()
   const note = (played: Played): void => {
     tally.add(played)
     if (played.faults.length === 0) return
-    console.log(`${replayLine(played.seed, strict)}  # ${played.faults[0]}`)
+    console.log(`${replayLine(played.seed)}  # ${played.faults[0]}`)
     if (options.verbose) for (const fault of played.faults) console.log(`  ${fault}`)
   }
   if (options.count === 1) {
     const tell = options.verbose ? (line: string): void => console.log(line) : undefined
-    note(await play(scenarioOf(options.seed), { tell, strict }))
+    note(await play(scenarioOf(options.seed), { tell }))
   } else {
     await playAll(options, note)
   }
@@ -51,7 +50,7 @@ async function playAll(options: SimOptions, note: (played: Played) => void): Pro
   const workers = Math.min(options.workers, availableParallelism())
   await Promise.all(
     Array.from({ length: workers }, async () => {
-      const worker = new Worker(new URL(import.meta.url), { workerData: options })
+      const worker = new Worker(new URL(import.meta.url))
       try {
         while (next < end) {
           const seeds = Array.from({ length: Math.min(batch, end - next) }, (_, at) => next + at)
@@ -79,10 +78,9 @@ function ask(worker: Worker, seeds: readonly number[]): Promise<readonly Played[
 
 /** A worker: plays what it is asked to. */
 function serve(): void {
-  const { strict } = workerData as SimOptions
   const answer = async (seeds: readonly number[]): Promise<void> => {
     const all: Played[] = []
-    for (const seed of seeds) all.push(await play(scenarioOf(seed), { strict }))
+    for (const seed of seeds) all.push(await play(scenarioOf(seed)))
     parentPort?.postMessage(all, [])
   }
   parentPort?.on('message', (seeds: readonly number[]) => void answer(seeds))

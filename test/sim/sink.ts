@@ -71,6 +71,12 @@ export class SimSink implements Sink, Shelf {
     return this.#kept.has(number)
   }
 
+  digestOf(number: number): string | undefined {
+    if (!this.has(number)) return undefined
+    const { offset, length } = pieceAt(this.geometry, number)
+    return pieceDigest(crc32(this.bytes.subarray(offset, offset + length)))
+  }
+
   /** Calls with each piece from now on that is kept. */
   onKept(listener: (number: number) => void): () => void {
     this.#listeners.add(listener)

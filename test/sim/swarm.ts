@@ -28,7 +28,7 @@ export interface SwarmOptions {
   readonly run?: RunOptions
   /** `loaded`: the least loaded peers before this one. `random`: any before this one. */
   readonly choice?: 'loaded' | 'random'
-  /** Whether an uplink sends one piece after the other, or all that are asked at once, each at its part of the speed. */
+  /** Whether an uplink sends one piece after the other, the one first that it sent least often, or all that are asked at once, each at its part of the speed. */
   readonly uplink?: 'turns' | 'equal'
   /** Time in which an uplink carries one piece. @defaultValue 100 */
   readonly roundMs?: number
@@ -108,6 +108,7 @@ interface Transfer {
   readonly slot: Slot
   readonly done: () => void
   sentBytes: number
+  begun: boolean
 }
 
 /** An uplink that carries `pieceBytes` in `roundMs`, whoever shares it. */
@@ -117,6 +118,7 @@ class Uplink {
   readonly #atOnce: number
   readonly #roundMs: number
   readonly #queue: Transfer[] = []
+  readonly #counts = new Map<number, number>()
   #since = 0
   #cancel = (): void => undefined
   sent = 0
@@ -135,7 +137,7 @@ class Uplink {
     const sent = new Promise<void>((resolve) => {
       done = resolve
     })
-    const transfer: Transfer = { slot, done, sentBytes: 0 }
+    const transfer: Transfer = { slot, done, sentBytes: 0, begun: false }
     this.#queue.push(transfer)
     this.#arm()
     try {
@@ -151,6 +153,18 @@ class Uplink {
 
   get #active(): Transfer[] {
     return this.#queue.slice(0, this.#atOnce)
+  }
+
+  /** As `src/transport/turns.ts`: the piece that was sent least often is next, of equals the first that was asked for. */
+  #turn(): void {
+    const [first] = this.#queue
+    if (this.#atOnce > 1 || first === undefined || first.begun) return
+    const count = ({ slot }: Transfer): number => this.#counts.get(slot.piece.number) ?? 0
+    const next = this.#queue.reduce((best, one) => (count(one) < count(best) ? one : best))
+    next.begun = true
+    this.#counts.set(next.slot.piece.number, count(next) + 1)
+    this.#queue.splice(this.#queue.indexOf(next), 1)
+    this.#queue.unshift(next)
   }
 
   /** Brings all transfers up to this moment. */
@@ -174,6 +188,7 @@ class Uplink {
 
   #arm(): void {
     this.#cancel()
+    this.#turn()
     const active = this.#active
     if (active.length === 0) return
     const next = Math.min(...active.map(({ slot, sentBytes }) => slot.filled + 1 - sentBytes))

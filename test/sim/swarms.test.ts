@@ -15,6 +15,14 @@ test(`Whole swarms lose nothing and deliver nothing wrong (${count} seeds)`, asy
   }
 })
 
+test('Swarms in which content changed while it was passed on mix nothing', async () => {
+  // Each of these once did, or did not get on afterwards.
+  for (const seed of [320, 486, 935, 2688]) {
+    const { faults } = await play(scenarioOf(seed))
+    assert.deepEqual(faults, [], replayLine(seed))
+  }
+})
+
 test('A swarm goes the same way each time it is played', async () => {
   for (const seed of [7, 41, 93]) {
     const [first, second] = [await play(scenarioOf(seed)), await play(scenarioOf(seed))]
@@ -37,6 +45,6 @@ test('A peer that can get its content from nowhere is found', async () => {
 test('simOptions() reads the line that plays one swarm again', () => {
   const args = replayLine(17).split(' -- ')[1]?.split(' ') ?? []
   const options = simOptions(args, Math.random)
-  assert.deepEqual(options, { seed: 17, count: 1, verbose: true, strict: false, workers: 2 })
+  assert.deepEqual(options, { seed: 17, count: 1, verbose: true, workers: 2 })
   assert.throws(() => simOptions(['--count', '0'], Math.random), RangeError)
 })

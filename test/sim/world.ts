@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type Geometry, geometry } from '../../src/task/piece.ts'
 import { Run } from '../../src/task/run.ts'
-import type { RunOptions } from '../../src/task/run-options.ts'
+import type { RunOptions, RunPorts } from '../../src/task/run-options.ts'
 import { seeded, VirtualClock } from './clock.ts'
 import { contentOf, spec } from './content.ts'
 import { SimOrigin } from './origin.ts'
@@ -30,7 +30,12 @@ export class SimWorld {
   }
 
   /** A run in this world, with the origin at hand. */
-  run(announcer: SimAnnouncer, options: RunOptions = {}, seed = 1): Run {
+  run(
+    announcer: SimAnnouncer,
+    options: RunOptions = {},
+    seed = 1,
+    ports: Partial<RunPorts> = {},
+  ): Run {
     return new Run(spec, this.sink, options, {
       announcer,
       feed: this.parents,
@@ -39,6 +44,7 @@ export class SimWorld {
       clock: this.clock,
       random: seeded(seed),
       newPeerId: () => `peer-${++this.#peers}`,
+      ...ports,
     })
   }
 

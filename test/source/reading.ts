@@ -12,7 +12,7 @@ export async function readAll(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
-  for await (const chunk of origin.read(part, signal)) chunks.push(chunk.slice())
+  for await (const chunk of origin.read(part, signal)) chunks.push(Buffer.from(chunk))
   return new Uint8Array(Buffer.concat(chunks))
 }
 

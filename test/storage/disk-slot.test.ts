@@ -7,6 +7,7 @@ import { loadXxhash } from '../../src/hash/xxhash.ts'
 import type { Lease } from '../../src/storage/descriptors.ts'
 import { DiskSlot } from '../../src/storage/disk-slot.ts'
 import { OpenFile, writeFlags } from '../../src/storage/open-file.ts'
+import { pieceSums } from '../../src/storage/piece-sum.ts'
 import { SlabPool } from '../../src/storage/slabs.ts'
 import type { Piece } from '../../src/task/piece.ts'
 import { type Deferred, deferred } from '../../src/util/deferred.ts'
@@ -48,7 +49,7 @@ async function scene(count: number): Promise<Scene> {
   const lease: Lease = { file, release: () => void events.push('released') }
   const { create64 } = await loadXxhash()
   const slot = new DiskSlot({}, piece, {
-    create64,
+    sum: pieceSums(false, create64)(),
     pool,
     slab: await pool.take(never),
     lease,
@@ -244,7 +245,7 @@ test('DiskSlot fills its place in a file and nothing else', async (t) => {
   const pool = new SlabPool({ count: 2, slabBytes })
   const { create64 } = await loadXxhash()
   const slot = new DiskSlot({}, piece, {
-    create64,
+    sum: pieceSums(false, create64)(),
     pool,
     slab: await pool.take(never),
     lease: { file, release: () => undefined },

@@ -8,6 +8,10 @@ storeContract('DiskStore', (t, wanted) =>
   DiskStore.open({ dir: join(tempFolder(t), 'store'), ...wanted }),
 )
 
+storeContract('DiskStore without the addon', (t, wanted) =>
+  DiskStore.open({ dir: join(tempFolder(t), 'store'), native: false, ...wanted }),
+)
+
 // The least that can work: a slot has one slab and never another, and at most two slots are open at a time.
 storeContract('DiskStore with two small slabs', (t, wanted) => {
   const slabs = new SlabPool({ count: 2, slabBytes: 10_000 })

@@ -120,3 +120,45 @@ test('Quota.take() counts what is free on the disk, less what is promised alread
   quota.give(100)
   assert.equal(quota.used, 0)
 })
+
+test('Quota.take() looks at the disk once in a while only, while there is plenty of room', async () => {
+  let now = 0
+  let looks = 0
+  const quota = new Quota({
+    path: 'here',
+    bytesMax: 1000,
+    highWater: 1,
+    collect: () => Promise.resolve(),
+    free: () => {
+      looks++
+      return Promise.resolve(1000)
+    },
+    written: () => 0,
+    now: () => now,
+  })
+  for (let count = 0; count < 50; count++) await quota.take(10)
+  assert.equal(looks, 1)
+  await quota.take(10)
+  assert.ok(looks > 1, 'More than half is taken')
+  quota.give(500)
+  looks = 0
+  now += 1000
+  await quota.take(1)
+  assert.equal(looks, 1)
+})
+
+test('Quota.setBytesMax() holds from the next take on', async () => {
+  let collections = 0
+  const collect = (): Promise<void> => {
+    collections++
+    return Promise.resolve()
+  }
+  const quota = new Quota({ path: 'here', bytesMax: 100, highWater: 1, collect })
+  await quota.take(80)
+  quota.setBytesMax(50)
+  assert.deepEqual([quota.used, quota.bytesMax, collections], [80, 50, 0])
+  await assert.rejects(quota.take(1), code('NO_SPACE'))
+  quota.setBytesMax(81)
+  await quota.take(1)
+  assert.equal(quota.used, 81)
+})

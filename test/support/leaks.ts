@@ -1,4 +1,5 @@
 import { readdirSync, readlinkSync } from 'node:fs'
+import { loadFlow } from '../../src/util/flow.ts'
 import { cleanup, type Ending } from './cleanup.ts'
 
 /**
@@ -10,6 +11,8 @@ import { cleanup, type Ending } from './cleanup.ts'
  * `settleMs` is how long a handle may take to close after it was asked to.
  */
 export function leaks(t: Ending, settleMs = 2000): void {
+  // The addon has two descriptors from the first time that anything loads it, and keeps them.
+  loadFlow()
   const before = openNow()
   cleanup(t, async () => {
     const deadline = performance.now() + settleMs

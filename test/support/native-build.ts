@@ -9,6 +9,25 @@ export type Target = 'linux-x64' | 'linux-arm64'
 
 export const targets: readonly Target[] = ['linux-x64', 'linux-arm64']
 
+/** The addons. */
+export type AddonName = 'rdma' | 'flow'
+
+/** Their sources, the first part of their files' names, and what each is compiled with besides. */
+const addons: Readonly<
+  Record<
+    AddonName,
+    {
+      readonly folder: string
+      readonly prefix: string
+      readonly define: string
+      readonly flags: readonly string[]
+    }
+  >
+> = {
+  rdma: { folder: 'native/src', prefix: '', define: 'RDMA_SOURCES', flags: [] },
+  flow: { folder: 'native/flow', prefix: 'flow-', define: 'SOURCES', flags: ['-O2'] },
+}
+
 /** The compiler of this machine, or the cross compiler as Debian names it. */
 const compilers: Readonly<Record<Target, string>> = {
   'linux-x64': process.arch === 'x64' ? 'gcc' : 'x86_64-linux-gnu-gcc',
@@ -55,15 +74,16 @@ const softverbsFlags = [
 ]
 
 /** The published binary for a target. */
-export function prebuild(target: Target): string {
-  return join(projectRoot(), 'native/prebuilds', `${target}.node`)
+export function prebuild(target: Target, addon: AddonName = 'rdma'): string {
+  return join(projectRoot(), 'native/prebuilds', `${addons[addon].prefix}${target}.node`)
 }
 
 /** Hash of the sources of the addon, which is a part of its binary. */
-export function sourcesHash(): string {
+export function sourcesHash(addon: AddonName = 'rdma'): string {
+  const { folder } = addons[addon]
   const hash = createHash('sha256')
-  for (const name of readdirSync(join(projectRoot(), 'native/src')).toSorted()) {
-    const text = readFileSync(join(projectRoot(), 'native/src', name))
+  for (const name of readdirSync(join(projectRoot(), folder)).toSorted()) {
+    const text = readFileSync(join(projectRoot(), folder, name))
     hash.update(`${name} ${text.length}\n`).update(text)
   }
   return hash.digest('hex').slice(0, 32)
@@ -75,10 +95,12 @@ export function compileAddon(
   output: string,
   headers: string = nodeHeaders(),
   extraFlags: readonly string[] = [],
+  addon: AddonName = 'rdma',
 ): void {
-  const flags = [...addonFlags, ...machineFlags[target], ...extraFlags]
-  const define = `-DRDMA_SOURCES="${sourcesHash()}"`
-  compile(compilers[target], [...flags, define, `-isystem${headers}`], 'native/src', output)
+  const { folder, define, flags: own } = addons[addon]
+  const flags = [...addonFlags, ...machineFlags[target], ...own, ...extraFlags]
+  const sources = `-D${define}="${sourcesHash(addon)}"`
+  compile(compilers[target], [...flags, sources, `-isystem${headers}`], folder, output)
 }
 
 /** Compiles the stand-in for libibverbs, or takes the one that was compiled from the same sources before. Gives its path. */

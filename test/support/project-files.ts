@@ -6,7 +6,7 @@ import { projectRoot } from './project-root.ts'
 const folders = ['.ci', 'bench', 'docs', 'examples', 'native', 'proto', 'src', 'test']
 
 /** Folders in them that tools write to. */
-const made = ['docs/api/', 'native/build/']
+const made = ['docs/api/', 'native/build/', 'bench/node_modules/', 'bench/package-lock.json']
 
 /** Text of all files that people write, by path below the project root, in a fixed order. `extension` as in `.ts`; empty: all. */
 export function projectFiles(extension = ''): Map<string, string> {

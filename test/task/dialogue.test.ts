@@ -5,7 +5,7 @@ import {
   answersMax,
   Dialogue,
   moreParentsMs,
-  parentsEnough,
+  moreQuestionsMax,
   sessionsMax,
 } from '../../src/task/dialogue.ts'
 import type { Answer, Parent, Registration } from '../../src/task/ports.ts'
@@ -64,7 +64,7 @@ test('Dialogue.open() registers, and hears parents', async () => {
   assert.equal(bench.clock.pending, 0)
 })
 
-test('Dialogue asks for more once when the first answer names few and pieces wait, naming nobody', async () => {
+test('Dialogue asks for more a few times while pieces wait, each time later, naming nobody', async () => {
   const bench = new Bench([named])
   bench.wantsMore = true
   bench.dialogue.open()
@@ -72,9 +72,16 @@ test('Dialogue asks for more once when the first answer names few and pieces wai
   assert.deepEqual(bench.announcer.session.told, ['started'])
   await bench.clock.pass(1)
   assert.deepEqual(bench.announcer.session.told, ['started', 'reschedule '])
+  for (let count = 1; count < moreQuestionsMax; count++) {
+    bench.announcer.session.answer(named)
+    await bench.clock.pass(moreParentsMs * 2 ** count - 1)
+    assert.equal(bench.announcer.session.told.at(-1), 'started')
+    await bench.clock.pass(1)
+    assert.equal(bench.announcer.session.told.at(-1), 'reschedule ')
+  }
   bench.announcer.session.answer(named)
-  await bench.clock.pass(10_000)
-  assert.deepEqual(bench.announcer.session.told, ['started', 'reschedule ', 'started'])
+  await bench.clock.pass(60_000)
+  assert.equal(bench.announcer.session.told.at(-1), 'started')
   // It was no call for help: all of those are left.
   for (let count = 0; count < 4; count++) {
     assert.equal(bench.ask(), true)
@@ -85,12 +92,25 @@ test('Dialogue asks for more once when the first answer names few and pieces wai
   assert.equal(bench.ask(), false)
 })
 
-test('Dialogue does not ask for more when there are enough, when another question is open, and after the end', async () => {
-  const many = Array.from({ length: parentsEnough }, (_, at) => ({ ...one, id: `p${at}` }))
-  const enough = new Bench([{ is: 'parents', parents: many }])
+test('Dialogue does not go to the origin when it only asked for more parents', async () => {
+  const bench = new Bench([named])
+  bench.wantsMore = true
+  bench.dialogue.open()
+  await bench.clock.pass(moreParentsMs)
+  bench.announcer.session.answer({ is: 'source' })
+  await bench.clock.settle()
+  assert.ok(!bench.heard.includes('source'))
+  assert.equal(bench.dialogue.ordered, false)
+  assert.equal(bench.ask(), true)
+  bench.announcer.session.answer({ is: 'source' })
+  await bench.clock.settle()
+  assert.ok(bench.heard.includes('source'))
+})
+
+test('Dialogue does not ask for more when another question is open, and after the end', async () => {
   const asking = new Bench([named])
   const over = new Bench([named])
-  for (const bench of [enough, asking, over]) {
+  for (const bench of [asking, over]) {
     bench.wantsMore = true
     bench.dialogue.open()
     await bench.clock.settle()
@@ -98,7 +118,7 @@ test('Dialogue does not ask for more when there are enough, when another questio
   assert.equal(asking.ask(), true)
   await over.dialogue.finish({ is: 'done', source: false })
   assert.equal(over.clock.pending, 0)
-  for (const bench of [enough, asking, over]) {
+  for (const bench of [asking, over]) {
     await bench.clock.pass(moreParentsMs * 2)
     assert.ok(!bench.announcer.session.told.includes('reschedule '))
   }

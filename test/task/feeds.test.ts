@@ -14,9 +14,10 @@ class Bench extends SimWorld {
   /** What the run would do about a failure. */
   onFailed: (parent: string) => void = () => undefined
   readonly feeds: Feeds = new Feeds(
-    { spec, cut: this.cut, feed: this.parents, clock: this.clock, validator: 'v1' },
+    { spec, cut: this.cut, feed: this.parents, clock: this.clock, version: () => 'v1' },
     {
       missing: () => this.missing,
+      onTold: () => undefined,
       onHave: (parent, { number }) => {
         const news = !this.told.has(`${number} ${parent}`)
         this.told.add(`${number} ${parent}`)

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { PeerError } from '../../src/errors.ts'
-import { Fetcher, type FetcherLimits, type Outcome } from '../../src/task/fetcher.ts'
+import {
+  Fetcher,
+  type FetcherEvents,
+  type FetcherLimits,
+  type Outcome,
+} from '../../src/task/fetcher.ts'
 import { pieceAt } from '../../src/task/piece.ts'
 import { originId } from '../../src/task/plan.ts'
 import { contentOf, digestOf, spec } from '../sim/content.ts'
@@ -14,6 +19,11 @@ const limits = { concurrency: 4, patienceMs: 1500, pieceTimeoutMs: 60_000 }
 class Bench extends SimWorld {
   readonly outcomes: Outcome[] = []
   readonly others: Set<string> = new Set()
+  /** Pieces that are better asked of somebody else. */
+  readonly better: Set<number> = new Set()
+  /** Whom else to ask for a slow piece. */
+  second: FetcherEvents['hedge'] | undefined
+  readonly hedged: string[] = []
   resort = false
   readonly fetcher: Fetcher
   bytes = 0
@@ -25,7 +35,11 @@ class Bench extends SimWorld {
     this.fetcher = new Fetcher({ spec, sink, reader: parents, access, clock }, bounds, {
       hasOther: (number, parent) => this.others.has(`${number} ${parent}`),
       hasResort: () => this.resort,
+      moves: (queued) => [...this.better].filter(queued),
+      hedge: (slow) => this.second?.(slow),
+      onHedged: (number, won) => this.hedged.push(`${number} ${won}`),
       onBytes: () => this.bytes++,
+      admit: () => Promise.resolve(),
       onOutcome: (outcome) => this.outcomes.push(outcome),
     })
   }
@@ -128,6 +142,27 @@ test('Fetcher waits for a silent parent up to the piece time-out when there is n
   assert.deepEqual(bench.words, [])
   await bench.clock.pass(1)
   assert.deepEqual(bench.words, ['failed 0 PARENT_TIMEOUT'])
+  bench.checkNothingOpen()
+})
+
+test('Fetcher.recheck() lets a piece go that is better asked of somebody else, once it has waited, and before a byte of it came', async () => {
+  const bench = new Bench()
+  bench.parents.add('a', bench.all, { delayMs: 200, sendMs: 400 })
+  for (const number of [0, 1]) bench.fetch(number, 'a')
+  bench.better.add(0)
+  await bench.clock.pass(40)
+  bench.fetcher.recheck()
+  await bench.clock.settle()
+  assert.deepEqual(bench.words, [])
+  await bench.clock.pass(20)
+  bench.fetcher.recheck()
+  await bench.clock.settle()
+  assert.deepEqual(bench.words, ['dropped 0'])
+  await bench.clock.pass(200)
+  bench.better.add(1)
+  bench.fetcher.recheck()
+  await bench.clock.pass(1000)
+  assert.deepEqual(bench.words, ['dropped 0', 'kept 1'])
   bench.checkNothingOpen()
 })
 

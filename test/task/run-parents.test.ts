@@ -176,7 +176,7 @@ test('Run stops everything with a parent that it bans', async () => {
   }
   const run = world.run(new SimAnnouncer([parents(bad)]), { backToSource: 'never' })
   run.join()
-  await world.clock.until(() => world.sink.openSlots === 4)
+  await world.clock.until(() => world.sink.openSlots === 8)
   Object.assign(bad.manners, { reads: 'wrong' })
   await world.clock.until(() => run.explain().parents[0]?.state === 'banned')
   await world.clock.settle()
@@ -303,7 +303,7 @@ test('Run.explain() tells who does what, and nothing secret', async () => {
   run.join()
   await world.clock.pass(100)
   const state = run.explain()
-  assert.deepEqual(state.pieces, { waiting: 6, unreachable: 0, fetching: 4, done: 0 })
+  assert.deepEqual(state.pieces, { waiting: 2, unreachable: 0, fetching: 8, done: 0 })
   assert.equal(state.waitsFor, 'nothing')
   assert.deepEqual(state.parents, [
     {
@@ -313,7 +313,7 @@ test('Run.explain() tells who does what, and nothing secret', async () => {
       state: 'live',
       feed: 'ended',
       haves: 10,
-      inFlight: 4,
+      inFlight: 8,
       pieces: 0,
       bytes: 0,
       failures: 0,

@@ -107,18 +107,18 @@ test('Share.leave() stops what nobody else wants', async () => {
   const part = run.join({ start: 200, length: 100 })
   all.done.catch(() => undefined)
   await world.clock.pass(20)
-  assert.equal(a.reading, 4)
+  assert.equal(a.reading, 8)
   const inPart = a.asked.filter(({ number }) => number >= 20 && number < 30).length
   all.leave('enough')
   await world.clock.settle()
-  assert.ok(a.asked.slice(4).every(({ number }) => number >= 20 && number < 30))
-  assert.equal(a.asked.length - 4, 4 - inPart)
-  assert.equal(a.reading, 4)
+  assert.ok(a.asked.slice(8).every(({ number }) => number >= 20 && number < 30))
+  assert.equal(a.asked.length - 8, 8 - inPart)
+  assert.equal(a.reading, 8)
   await world.clock.until(() => !run.open)
   await part.done
   await run.ended
   for (let number = 20; number < 30; number++) assert.ok(world.sink.has(number))
-  assert.ok(world.sink.keptCount <= 14, `${world.sink.keptCount}`)
+  assert.ok(world.sink.keptCount <= 18, `${world.sink.keptCount}`)
   assert.equal(run.open, false)
   world.checkNothingOpen()
 })

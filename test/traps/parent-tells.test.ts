@@ -82,6 +82,8 @@ const bad: readonly (readonly [string, Sync])[] = [
   ['tells figures of 64 bits', says({ offset: 2n ** 64n - 1n, length: 2n ** 63n })],
   ['tells a name for an address', says({ ip: 'localhost' })],
   ['tells no address', says({ ip: '' })],
+  ['tells another digest than its piece has', says({ ownDigest: 'crc32:1' })],
+  ['tells another version', says({ ownVersion: 'ab'.repeat(16) })],
   ['sends what is no message', (call) => call.write(Buffer.from([0, 0, 0, 0, 2, 0xff, 0xff]))],
   ['announces a message of 4 GiB', (call) => call.write(Buffer.from([0, 255, 255, 255, 255, 1]))],
   ['sends what it calls compressed', (call) => call.write(Buffer.from([1, 0, 0, 0, 1, 0]))],
@@ -179,6 +181,19 @@ describe('A parent that', { concurrency: 64 }, () => {
     })
   }
 
+  it(
+    'tells a digest and a version that are none is taken for one that tells neither',
+    limit,
+    async (t) => {
+      const { parents, download } = await scene(t)
+      const [parent] = parents
+      assert.ok(parent !== undefined)
+      const sync = says({ ownDigest: 'crc32:none', ownVersion: 'X'.repeat(1000) })
+      parent.onSync = (call, request) => sync(call, request, parent)
+      assertTraffic(await download(), { source: 0, peers: onePiece })
+    },
+  )
+
   it('is RESOURCE_EXHAUSTED for a moment is asked again', limit, async (t) => {
     const { parents, download, scheduler } = await scene(t)
     const [parent] = parents
@@ -188,7 +203,11 @@ describe('A parent that', { concurrency: 64 }, () => {
       else parent.tellAll(call, request)
     }
     assertTraffic(await download({ backToSource: 'never' }), { source: 0, peers: onePiece })
-    assert.equal(scheduler.stream.count('reschedulePeerRequest'), 0)
+    assert.equal(parent.synced.length, 3)
+    // There may be a question for more parents meanwhile, but nobody is named in it as useless.
+    for (const { case: said, value } of scheduler.stream.requests) {
+      if (said === 'reschedulePeerRequest') assert.deepEqual(value.candidateParents, [])
+    }
   })
 
   it(

@@ -171,3 +171,26 @@ describe('TokenBucket.setRate()', () => {
     }
   })
 })
+
+describe('TokenBucket.spend()', () => {
+  it('takes at once, and the next ones pay for it', async () => {
+    const clock = new ManualClock()
+    const bucket = new TokenBucket({ bytesPerSecond: 1000, clock, burstMs: 1000 })
+    bucket.spend(3000)
+    const log = takeAll(bucket, clock, [500])
+    clock.advance(2499)
+    await turns(2)
+    assert.equal(log.length, 0)
+    clock.advance(1)
+    await turns(2)
+    assert.equal(log.length, 1)
+  })
+
+  it('costs nothing without a limit', async () => {
+    const bucket = new TokenBucket({ bytesPerSecond: undefined, clock: new ManualClock() })
+    bucket.spend(1e12)
+    bucket.setRate(1000)
+    bucket.spend(0)
+    assert.equal(bucket.waiting, 0)
+  })
+})

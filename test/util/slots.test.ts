@@ -55,3 +55,31 @@ describe('Slots.take()', () => {
     for (const count of [0, -1, 1.5]) assert.throws(() => new Slots(count), RangeError)
   })
 })
+
+describe('Slots.setCount()', () => {
+  it('wakes as many as there are places more, in order', async () => {
+    const slots = new Slots(1)
+    await slots.take(never)
+    const order: number[] = []
+    for (const number of [1, 2, 3]) void slots.take(never).then(() => order.push(number))
+    slots.setCount(3)
+    await turns(1)
+    assert.deepEqual([order, slots.taken, slots.waiting, slots.count], [[1, 2], 3, 1, 3])
+  })
+
+  it('takes no place away, and gives none out until there are as few as there may be', async () => {
+    const slots = new Slots(3)
+    const places = [await slots.take(never), await slots.take(never), await slots.take(never)]
+    slots.setCount(1)
+    let went = false
+    const waiting = slots.take(never).then((place) => ((went = true), place))
+    for (const [at, place] of places.entries()) {
+      await turns(1)
+      assert.deepEqual([slots.taken, went], [3 - at, false])
+      place[Symbol.dispose]()
+    }
+    await waiting
+    assert.deepEqual([slots.taken, slots.waiting], [1, 0])
+    assert.throws(() => slots.setCount(0), RangeError)
+  })
+})

@@ -88,14 +88,11 @@ export function exportOrder(request: DownloadPersistentCacheTaskRequest): Order 
   }
 }
 
-function wanted(
-  never: boolean,
-): Pick<Want, 'backToSource' | 'needBackToSource' | 'place' | 'concurrency'> {
+function wanted(never: boolean): Pick<Want, 'backToSource' | 'needBackToSource' | 'place'> {
   return {
     backToSource: never ? 'never' : 'allow',
     needBackToSource: false,
     place: { is: 'store' },
-    concurrency: undefined,
   }
 }
 

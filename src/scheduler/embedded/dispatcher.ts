@@ -10,6 +10,9 @@ import type { PeerRecord, TaskRecord } from './records.ts'
 /** Children that are decided about in one turn of the event loop; with a thousand peers of one task each costs a third of a millisecond. */
 const turnMax = 64
 
+/** Parents that a child is known to have when it asked for more, at most; the oldest are forgotten here. */
+const parentsKeptMax = 12
+
 /** How long pieces are collected before waiting children are looked at, in milliseconds. */
 const nudgeMs = 50
 
@@ -36,6 +39,8 @@ interface Waiter {
   readonly sinceMs: number
   /** As it came, for a seed. Secret. */
   readonly download: Download | undefined
+  /** It keeps the parents that it has, and wants others beside them. */
+  readonly more: boolean
   readonly tell: (verdict: Verdict) => void
   release: () => void
 }
@@ -64,13 +69,22 @@ export class Dispatcher {
     }
   }
 
-  /** The child wants parents, or the word to go to the origin. `tell` is called once, at once if possible; not after `forget`. */
-  ask(child: PeerRecord, download: Download | undefined, tell: Waiter['tell']): void {
+  /**
+   * The child wants parents, or the word to go to the origin. `tell` is called once, at once if possible; not after `forget`.
+   *
+   * @param more - it keeps the parents that it has, and wants others beside them. @defaultValue false
+   */
+  ask(
+    child: PeerRecord,
+    download: Download | undefined,
+    tell: Waiter['tell'],
+    more: boolean = false,
+  ): void {
     const sinceMs = this.#parts.clock.now()
     this.forget(child)
     const waiters = this.#waiters.get(child.task) ?? new Map<PeerRecord, Waiter>()
     this.#waiters.set(child.task, waiters)
-    const waiter: Waiter = { child, sinceMs, download, tell, release: () => undefined }
+    const waiter: Waiter = { child, sinceMs, download, more, tell, release: () => undefined }
     waiters.set(child, waiter)
     // One more who wants something makes nothing possible for the others.
     this.#decide(waiter, new Set())
@@ -164,7 +178,8 @@ export class Dispatcher {
       waiter.download === undefined || asker.task.triggers.size >= limits.taskTriggersMax
         ? undefined
         : seeds.find(asker)
-    const around = { nowMs, limits, rules: this.#rules, sinceMs, joining, findSeed }
+    const { more } = waiter
+    const around = { nowMs, limits, rules: this.#rules, sinceMs, joining, more, findSeed }
     const decision = decide(child, around)
     if (decision.is === 'seed') {
       this.#trigger(waiter, decision.host)
@@ -175,7 +190,10 @@ export class Dispatcher {
       return false
     }
     this.forget(child)
-    if (decision.is === 'parents') registry.bind(child, decision.parents)
+    if (decision.is === 'parents') {
+      const kept = more ? [...child.parents].slice(decision.parents.length - parentsKeptMax) : []
+      registry.bind(child, [...new Set([...kept, ...decision.parents])])
+    }
     if (decision.is === 'source') child.ordered(nowMs)
     waiter.tell(decision)
     return true

@@ -170,7 +170,8 @@ export class PeerStream<Request extends Names, Response> {
     if (task === undefined) throw new ConnectError('Too many tasks', Code.ResourceExhausted)
     // A peer that knows the task by its id alone has no labels, and takes none away.
     if (event.download?.url !== '') task.labels = { ...task.labels, ...event.labels }
-    task.learn(event.wish.geometry)
+    // Who may not ask the origin cannot know what it has now: what it says counts only where nobody says more.
+    if (!event.wish.never || task.geometry === undefined) task.learn(event.wish.geometry)
     task.updatedAt = date()
     return task
   }
@@ -183,8 +184,9 @@ export class PeerStream<Request extends Names, Response> {
     }
     for (const id of parentIds) this.#ban(peer, id)
     // Without a list the child only wants more parents, and keeps those that it has.
-    if (parentIds.length > 0) registry.cut(peer)
-    dispatcher.ask(peer, this.#download, (verdict) => this.#tell(verdict))
+    const more = parentIds.length === 0 && peer.parents.size > 0
+    if (!more) registry.cut(peer)
+    dispatcher.ask(peer, this.#download, (verdict) => this.#tell(verdict), more)
   }
 
   #ban(peer: PeerRecord, parentId: string): void {

@@ -32,6 +32,8 @@ export interface Circumstances {
   readonly sinceMs: number
   /** Children that are told in the same moment. */
   readonly joining: ReadonlySet<PeerRecord>
+  /** The child keeps its parents, and wants others beside them. */
+  readonly more: boolean
   /** A seed that could be triggered for this child now. */
   readonly findSeed: (child: PeerRecord) => HostRecord | undefined
 }
@@ -60,13 +62,16 @@ export function decide(child: PeerRecord, around: Circumstances): Decision {
   return decideOrigin(child, around)
 }
 
-/** The parents that can be offered to this child. */
+/** The parents that can be offered to this child. Those that it has are no news, but better than no answer. */
 function ranked(
   child: PeerRecord,
-  { nowMs, rules, joining }: Circumstances,
+  { nowMs, rules, joining, more }: Circumstances,
 ): readonly PeerRecord[] {
   const isBanned = (parent: PeerRecord): boolean => child.bans(parent, nowMs)
-  return rank(child, child.task.peers.values(), { rules, isBanned, joining })
+  const isKnown = (parent: PeerRecord): boolean => child.parents.has(parent) || isBanned(parent)
+  const peers = child.task.peers
+  const others = more ? rank(child, peers.values(), { rules, isBanned: isKnown, joining }) : []
+  return others.length > 0 ? others : rank(child, peers.values(), { rules, isBanned, joining })
 }
 
 /**

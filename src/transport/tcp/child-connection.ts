@@ -3,6 +3,7 @@ import { PeerError } from '../../errors.ts'
 import type { OpenPiece } from '../../task/ports.ts'
 import type { Clock } from '../../util/clock.ts'
 import { type Deferred, deferred } from '../../util/deferred.ts'
+import type { NativeFlow } from '../../util/flow.ts'
 import type { RateGate } from '../transport.ts'
 import type { Uploads } from '../uploads.ts'
 import {
@@ -13,6 +14,7 @@ import {
   type VortexRequest,
   vortexErrors,
 } from '../vortex.ts'
+import { sendFile } from './file-sender.ts'
 import type { TcpSettings } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { partBytes, type ReadBuffers } from './read-buffers.ts'
@@ -20,11 +22,16 @@ import { partBytes, type ReadBuffers } from './read-buffers.ts'
 /** Requests that a child may send ahead on one connection. Our own children send none. */
 const requestsAheadMax = 16
 
+/** The head of the answer for who asks first, nothing for those who ask later. */
+type TakeHead = () => Uint8Array[]
+
 /** What a connection of a child works with. */
 export interface ChildHost {
   readonly uploads: Uploads
   readonly uploadRate: RateGate
   readonly buffers: ReadBuffers
+  /** Sends from files; undefined where it does not load, or is not wanted. */
+  readonly flow: NativeFlow | undefined
   readonly settings: TcpSettings
   readonly clock: Clock
 }
@@ -140,12 +147,16 @@ export class ChildConnection {
     try {
       await this.#host.uploads.serve(request, signal, async (open) => {
         const head = headOf(request, open)
-        const onBegin = (): Uint8Array => {
+        const takeHead: TakeHead = () => {
+          if (begun) return []
           begun = true
-          return head
+          return [head]
         }
-        if (open.memory === undefined) await this.#sendFromDisk(open, onBegin, signal)
-        else await this.#sendMemory(open.memory, onBegin, signal)
+        if (open.memory !== undefined) return await this.#sendMemory(open.memory, takeHead, signal)
+        const parts = { ...this.#host, socket: this.#socket, outbox: this.#outbox }
+        const sendHead = (): Promise<void> => this.#outbox.write(...takeHead())
+        const sent = await sendFile(parts, open, sendHead, signal)
+        await this.#sendFromDisk(open, sent, takeHead, signal)
       })
     } catch (error) {
       if (signal.aborted) return
@@ -155,17 +166,13 @@ export class ChildConnection {
   }
 
   /** Views of the memory go to the socket; no copy is made. Two parts are on their way at most. */
-  async #sendMemory(
-    memory: Uint8Array,
-    onBegin: () => Uint8Array,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #sendMemory(memory: Uint8Array, takeHead: TakeHead, signal: AbortSignal): Promise<void> {
     let before = Promise.resolve()
     for (let at = 0; at === 0 || at < memory.length; at += partBytes) {
       const part = memory.subarray(at, at + partBytes)
       await this.#host.uploadRate.take(part.length, signal)
       signal.throwIfAborted()
-      const written = at === 0 ? this.#outbox.write(onBegin(), part) : this.#outbox.write(part)
+      const written = this.#outbox.write(...takeHead(), part)
       await before
       before = written
     }
@@ -176,20 +183,21 @@ export class ChildConnection {
   /** While one buffer is on its way to the child, the other one is filled. */
   async #sendFromDisk(
     open: OpenPiece,
-    onBegin: () => Uint8Array,
+    from: number,
+    takeHead: TakeHead,
     signal: AbortSignal,
   ): Promise<void> {
     const { pair, give } = await this.#host.buffers.take(signal)
     const written = [Promise.resolve(), Promise.resolve()]
     try {
-      for (let at = 0, turn: 0 | 1 = 0; at < open.piece.length; turn = turn === 0 ? 1 : 0) {
+      for (let at = from, turn: 0 | 1 = 0; at < open.piece.length; turn = turn === 0 ? 1 : 0) {
         await written[turn]
         signal.throwIfAborted()
         const part = pair[turn].subarray(0, Math.min(partBytes, open.piece.length - at))
         await readFully(open, part, at)
         await this.#host.uploadRate.take(part.length, signal)
         signal.throwIfAborted()
-        written[turn] = at === 0 ? this.#outbox.write(onBegin(), part) : this.#outbox.write(part)
+        written[turn] = this.#outbox.write(...takeHead(), part)
         at += part.length
       }
       await Promise.all(written)

@@ -57,6 +57,11 @@ export class Filling {
     return true
   }
 
+  /** Content was filled past this class, and the next bytes of it come into this place, which was named already. */
+  standBy(place: Uint8Array): void {
+    this.#name(place, true)
+  }
+
   #standAside(): false {
     this.#aside ??= new Uint8Array(asideBytesMax)
     const missing = this.#length - this.#slot.filled - this.#rest.length

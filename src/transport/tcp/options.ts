@@ -25,6 +25,8 @@ export interface TcpOptions {
    * up to 70 KiB. @defaultValue 1024
    */
   readonly connectionsMax?: number
+  /** Whether the addon of `native/flow` moves content between disk and network where it loads. Without it JavaScript does. @defaultValue true */
+  readonly native?: boolean
 }
 
 /** `TcpOptions`, complete and checked. */
@@ -40,6 +42,7 @@ export const tcpDefaults: TcpSettings = Object.freeze({
   requestTimeoutMs: 30_000,
   holdTimeoutMs: holdTimeoutMsDefault,
   connectionsMax: 1024,
+  native: true,
 })
 
 const dayMs = 86_400_000
@@ -47,8 +50,10 @@ const dayMs = 86_400_000
 /** Checks the options. @throws TypeError, RangeError naming the key */
 export function tcpSettings(options: TcpOptions = {}): TcpSettings {
   refuseUnknown('tcp', options, Object.keys(tcpDefaults))
-  const number = (key: keyof TcpSettings, min: number, max: number): number =>
+  const number = (key: Exclude<keyof TcpSettings, 'native'>, min: number, max: number): number =>
     wholeNumber(`tcp.${key}`, options[key] ?? tcpDefaults[key], min, max)
+  const native = options.native ?? tcpDefaults.native
+  if (typeof native !== 'boolean') throw new TypeError('tcp.native must be true or false')
   return Object.freeze({
     connectTimeoutMs: number('connectTimeoutMs', 1, dayMs),
     stallTimeoutMs: number('stallTimeoutMs', 1, dayMs),
@@ -58,5 +63,6 @@ export function tcpSettings(options: TcpOptions = {}): TcpSettings {
     requestTimeoutMs: number('requestTimeoutMs', 1, dayMs),
     holdTimeoutMs: number('holdTimeoutMs', 1, dayMs),
     connectionsMax: number('connectionsMax', 1, 65_536),
+    native,
   })
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../../util/clock.ts'
+import { partBytes } from './read-buffers.ts'
 
 /** Writes to a child, and watches that it takes what is written. */
 export class Outbox {
@@ -8,6 +9,8 @@ export class Outbox {
   readonly #stallTimeoutMs: number
   #pending = 0
   #movedAt = 0
+  /** Bytes that went by another way since that time. */
+  #passed = 0
   #stopTimer: (() => void) | undefined
 
   constructor(socket: Socket, clock: Clock, stallTimeoutMs: number) {
@@ -32,6 +35,28 @@ export class Outbox {
       })
       this.#socket.uncork()
     })
+    this.#pending--
+    this.#movedAt = this.#clock.now()
+  }
+
+  /** From now on bytes go to the child by another way; `passed` and `end` say what becomes of them. */
+  begin(): void {
+    if (this.#pending === 0) this.#movedAt = this.#clock.now()
+    this.#pending++
+    this.#passed = 0
+    this.#watch(this.#stallTimeoutMs)
+  }
+
+  /** So many went that way. A part as long as one that is written counts as progress, and less does not: a child that takes a byte now and then keeps its place for nothing. */
+  passed(count: number): void {
+    this.#passed += count
+    if (this.#passed < partBytes) return
+    this.#passed = 0
+    this.#movedAt = this.#clock.now()
+  }
+
+  /** No more go that way. */
+  end(): void {
     this.#pending--
     this.#movedAt = this.#clock.now()
   }

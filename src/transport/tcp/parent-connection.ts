@@ -4,6 +4,7 @@ import type { Clock } from '../../util/clock.ts'
 import { type Deferred, deferred } from '../../util/deferred.ts'
 import { protocolBroken, refused, unreachable } from '../parent-errors.ts'
 import { AnswerDecoder, type ContentHead, difference, encodeRequest } from '../vortex.ts'
+import { descriptorOf } from './descriptor.ts'
 import { Filling } from './filling.ts'
 import type { TcpSettings } from './options.ts'
 
@@ -16,6 +17,7 @@ import type { TcpSettings } from './options.ts'
  *     idle, asking    the missing bytes of the next head, never more: what comes while idle is a surplus, and a head never swallows content
  *     filling         what `Filling` names: the slot's space, never more than is missing of the piece
  *     waiting         what `Filling` names aside, while reading is stopped (the callback returned false) until the slot has space
+ *     moving          the next head, while reading is stopped: the slot reads the socket itself, from the first byte behind the head to the last of the piece
  *
  * After the last byte of a piece the target is the head again, so the kernel can never write into a slot that was given back. When a read is given up
  * the handle is closed in the same turn, before the promise rejects, for the same reason.
@@ -174,6 +176,7 @@ export class ParentConnection {
         )
         return
       case 'filling':
+      case 'moving':
       case 'waiting': {
         const { parent, slot, request } = state.transfer
         const how = `${reason} after ${slot.filled} of ${request.piece.length} bytes`
@@ -192,8 +195,14 @@ export class ParentConnection {
     if (state.is === 'closed') return
     this.#state = { is: 'closed' }
     this.#target = new Uint8Array(1)
-    if (state.is === 'connecting' || state.is === 'idle') this.#socket.destroy()
-    else this.#socket.resetAndDestroy()
+    if (state.is === 'moving') state.stop.abort(reason)
+    if (state.is === 'connecting' || state.is === 'idle' || this.#socket.writableEnded) {
+      this.#socket.destroy()
+    } else {
+      // A reset takes some turns. Until then nothing may be read any more: the place that was named last is given to somebody else now.
+      this.#socket.pause()
+      this.#socket.resetAndDestroy()
+    }
     if (state.is === 'connecting') state.opened.reject(reason)
     else if (state.is !== 'idle') state.transfer.done.reject(reason)
     this.#onClosed(byParent)
@@ -215,6 +224,7 @@ export class ParentConnection {
           this.#close(undefined)
           break
         case 'waiting':
+        case 'moving':
         case 'connecting':
         case 'closed':
       }
@@ -245,7 +255,49 @@ export class ParentConnection {
       return false
     }
     transfer.digest = head.digest
-    return this.#advance(transfer, 0)
+    return this.#move(transfer) ? false : this.#advance(transfer, 0)
+  }
+
+  /** asking → moving, if the slot can read the socket and it is worth it. */
+  #move(transfer: Transfer): boolean {
+    const { slot, request } = transfer
+    const socket = descriptorOf(this.#socket)
+    if (slot.fillFrom === undefined || socket === undefined || !this.#settings.native) return false
+    if (request.piece.length < moveBytesMin) return false
+    const state = { is: 'moving', transfer, stop: new AbortController() } as const
+    this.#state = state
+    // Read next, when all of the piece has come.
+    this.#answer.reset()
+    this.#target = this.#answer.space()
+    void this.#moveOn(state, slot.fillFrom, socket)
+    return true
+  }
+
+  /** moving → idle, filling, waiting. */
+  async #moveOn(
+    state: State & { readonly is: 'moving' },
+    fillFrom: NonNullable<Slot['fillFrom']>,
+    socket: number,
+  ): Promise<void> {
+    const { transfer, stop } = state
+    const { slot, request } = transfer
+    try {
+      for (let count = -1; count !== 0 && slot.filled < request.piece.length; ) {
+        count = await fillFrom(socket, stop.signal)
+        if (this.#state !== state) return
+        if (count > 0) transfer.movedAt = this.#clock.now()
+      }
+      if (slot.filled === request.piece.length) {
+        this.#advance(transfer, 0)
+      } else {
+        // What is missing comes the other way, and so does the reason why it does not come.
+        transfer.filling.standBy(this.#target)
+        this.#state = { is: 'filling', transfer }
+      }
+      this.#socket.resume()
+    } catch (error) {
+      if (this.#state === state) this.#close(error)
+    }
   }
 
   /** asking, filling, waiting → filling, waiting or idle. False: reading must stand still. */
@@ -318,6 +370,8 @@ export class ParentConnection {
   }
 }
 
+/** Shorter pieces are not worth the way through another thread. */
+const moveBytesMin = 128 * 1024
 /** A dead host is noticed by probes after this time of silence. */
 const keepAliveDelayMs = 5000
 
@@ -327,6 +381,7 @@ type State =
   | { readonly is: 'asking'; readonly transfer: Transfer }
   | { readonly is: 'filling'; readonly transfer: Transfer }
   | { readonly is: 'waiting'; readonly transfer: Transfer }
+  | { readonly is: 'moving'; readonly transfer: Transfer; readonly stop: AbortController }
   | { readonly is: 'closed' }
 
 interface Transfer {

@@ -1,13 +1,14 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { PeerError } from '../../errors.ts'
 import { deferred } from '../../util/deferred.ts'
+import { loadFlow } from '../../util/flow.ts'
 import { abortable } from '../../util/scope.ts'
 import type { TransportHost } from '../transport.ts'
 import { Uploads } from '../uploads.ts'
 import { addressText } from './address.ts'
 import { ChildConnection, type ChildHost } from './child-connection.ts'
 import type { TcpSettings } from './options.ts'
-import { ReadBuffers } from './read-buffers.ts'
+import { bufferPairsMax, ReadBuffers } from './read-buffers.ts'
 
 /** A dead child is noticed by probes after this time of silence. */
 const keepAliveDelayMs = 5000
@@ -27,7 +28,9 @@ export class TcpServer {
     this.#childHost = {
       uploads: new Uploads(host, 'tcp', settings.holdTimeoutMs),
       uploadRate: host.uploadRate,
-      buffers: new ReadBuffers(host.uploadSlots),
+      // Where the number of places changes, they are what bounds the buffers: one that is not needed is not made.
+      buffers: new ReadBuffers(host.uploadPlaces === undefined ? host.uploadSlots : bufferPairsMax),
+      flow: settings.native ? loadFlow() : undefined,
       settings,
       clock: host.clock,
     }

@@ -8,17 +8,20 @@ import { tempFolder } from '../../support/temp-folder.ts'
 
 test('The published binaries are made of the sources in the checkout', () => {
   for (const target of targets) {
-    const stale = `${target} is made of other sources: run npm run build:native`
-    assert.ok(readFileSync(prebuild(target)).includes(sourcesHash()), stale)
+    for (const addon of ['rdma', 'flow'] as const) {
+      const stale = `${addon} ${target} is made of other sources: run npm run build:native`
+      assert.ok(readFileSync(prebuild(target, addon)).includes(sourcesHash(addon)), stale)
+    }
   }
 })
 
 test('The published binaries ask for no C library newer than 2.17, and name no folder of a machine', () => {
-  for (const target of targets) {
-    const versions = libcVersions(prebuild(target))
+  const binaries = targets.flatMap((target) => [prebuild(target), prebuild(target, 'flow')])
+  for (const target of binaries) {
+    const versions = libcVersions(target)
     assert.ok(versions.length > 0, target)
     for (const version of versions) assert.ok(Number(version.split('.')[1]) <= 17, version)
-    const text = readFileSync(prebuild(target), 'latin1')
+    const text = readFileSync(target, 'latin1')
     assert.doesNotMatch(text, /\/(home|usr|tmp|opt|root)\//)
   }
 })

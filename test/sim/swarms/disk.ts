@@ -1,13 +1,17 @@
 import { PeerError } from '../../../src/errors.ts'
 import { pieceDigest } from '../../../src/hash/digest.ts'
 import { BasicTask } from '../../../src/storage/basic-task.ts'
-import { FillSlot, PieceSum, released } from '../../../src/storage/fill-slot.ts'
+import { FillSlot, released } from '../../../src/storage/fill-slot.ts'
+import { pieceSums } from '../../../src/storage/piece-sum.ts'
 import { type KeptPiece, PieceTable } from '../../../src/storage/piece-table.ts'
 import type { OutputWay, TaskRecord } from '../../../src/storage/store.ts'
 import type { Geometry, Piece } from '../../../src/task/piece.ts'
 import type { OpenPiece } from '../../../src/task/ports.ts'
 import type { VirtualClock } from '../clock.ts'
 import type { DiskFault, PeerPlan } from './scenario.ts'
+
+/** In JavaScript: the same numbers on every machine. */
+const pieceSum = pieceSums(false)
 
 /** How the origin is named among those from whom pieces come. */
 export const originSource = 'the origin'
@@ -19,7 +23,7 @@ export interface DiskEvents {
 }
 
 interface Saved {
-  readonly record: TaskRecord
+  record: TaskRecord
   readonly cut: Geometry
   readonly bytes: Uint8Array
   readonly pieces: Map<number, KeptPiece>
@@ -58,7 +62,8 @@ export class SimDisk {
 
   /** Room for a new task, which replaces what was there. */
   create(record: TaskRecord, cut: Geometry, lifetime: AbortSignal): SimTask {
-    const saved = { record, cut, bytes: new Uint8Array(cut.contentLength), pieces: new Map() }
+    const bytes = new Uint8Array(cut.contentLength)
+    const saved: Saved = { record, cut, bytes, pieces: new Map() }
     this.#saved = saved
     return new SimTask(this, lifetime, saved, new PieceTable(cut))
   }
@@ -88,7 +93,7 @@ export class SimTask extends BasicTask {
   readonly #saved: Saved
 
   constructor(disk: SimDisk, lifetime: AbortSignal, saved: Saved, table: PieceTable) {
-    super({ clock: disk.clock, lifetime }, saved.record, saved.cut, 0, table)
+    super({ clock: disk.clock, lifetime, pieceSum }, saved.record, saved.cut, 0, table)
     this.#disk = disk
     this.#lifetime = lifetime
     this.#saved = saved
@@ -113,8 +118,10 @@ export class SimTask extends BasicTask {
     return Promise.reject(new Error('Nothing is put out here'))
   }
 
-  protected saveRecord(): Promise<void> {
-    return Promise.resolve()
+  protected async saveRecord(): Promise<void> {
+    const { record } = this
+    await this.#disk.work(this.#lifetime)
+    this.#saved.record = record
   }
 
   protected async savePiece(number: number, piece: KeptPiece): Promise<void> {
@@ -163,7 +170,7 @@ class SimSlot extends FillSlot {
     lifetime: AbortSignal,
     onEnd: () => void,
   ) {
-    super(task, piece, new PieceSum())
+    super(task, piece, pieceSum())
     this.#bytes = task.bytes(piece)
     this.#disk = disk
     this.#lifetime = lifetime

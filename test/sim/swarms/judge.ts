@@ -1,7 +1,9 @@
 import { PeerError } from '../../../src/errors.ts'
 import { overlap, pieceAt, type Piece } from '../../../src/task/piece.ts'
+import { versionToken } from '../../../src/hash/version.ts'
+import { versionOf as tokenOf } from '../../../src/peer/record.ts'
 import { isContent, versionOf } from './content.ts'
-import { originSource, type SimTask } from './disk.ts'
+import type { SimTask } from './disk.ts'
 import { originName } from './origin.ts'
 import type { Court, Inhabitant, World } from './world.ts'
 
@@ -19,20 +21,10 @@ export class Judge implements Court {
   /** Since when a peer has had all of the content of a version. */
   readonly #complete = new Map<Inhabitant, { readonly task: SimTask; readonly since: number }>()
   #digest = 0
-  /** A task was begun by somebody who did not know the version of the content. */
-  #unversioned = false
-  readonly #strict: boolean
-  /**
-   * Pieces of another version that were taken from parents after the content had changed at the origin. A child learns of which version a parent's pieces are
-   * when it asks what the parent has, not when it reads them, and who may not ask the origin learns it never. A digest of the whole content finds it; this
-   * simulation plays downloads that have none.
-   */
-  mixed = 0
+  #newest = 0
 
-  /** @param strict - pieces of another version are faults too */
-  constructor(world: World, strict: boolean) {
+  constructor(world: World) {
     this.#world = world
-    this.#strict = strict
   }
 
   /** What should not be; empty when all is well. */
@@ -54,6 +46,16 @@ export class Judge implements Court {
   broken(what: string): void {
     this.#world.trace(`BROKEN ${what}`)
     if (this.#faults.length < 20) this.#faults.push(`at ${this.#world.clock.now()} ms: ${what}`)
+  }
+
+  /** A task is made. */
+  onTask(task: SimTask): void {
+    this.#newest = Math.max(this.#newest, this.#pinned(task) ?? 0)
+  }
+
+  /** Whether this is the content that everybody should have now: complete, and of the newest version that any peer ever knew. */
+  isCurrent(task: SimTask | undefined): boolean {
+    return task?.complete === true && (this.#pinned(task) ?? 0) === this.#newest
   }
 
   /** A piece is kept: its bytes must be those of the task's version. */
@@ -133,10 +135,10 @@ export class Judge implements Court {
     const complete = this.#complete.get(other)
     if (other === peer || start < 0 || complete === undefined || other.gone) return false
     if (complete.since > start || other.task !== complete.task) return false
-    if (task !== undefined && task.record.validator !== complete.task.record.validator) return false
+    if (task !== undefined && tokenOf(task.record) !== tokenOf(complete.task.record)) return false
     const [one, two] = [other.plan.name, peer.plan.name]
     const troubled = [one, two, `manners ${one}`, `disk ${one}`, ...scenario.schedulers]
-    if (!weather.calm(troubled, start, now) || !weather.calm(['version'], 0, now)) return false
+    if (!weather.calm([...troubled, 'version'], start, now)) return false
     if (!weather.open(one, two, start, now)) return false
     return scenario.schedulers.every(
       (scheduler) =>
@@ -144,29 +146,25 @@ export class Judge implements Court {
     )
   }
 
-  /** A task is made. */
-  onTask(task: SimTask): void {
-    this.#unversioned ||= task.record.validator === undefined
-  }
-
   #check(peer: Inhabitant, task: SimTask, piece: Piece, bytes: Uint8Array, verb: string): void {
     const { origin } = this.#world
-    const { validator } = task.record
     const { name } = peer.plan
-    const pinned = validator === undefined ? undefined : Number(validator.slice(1))
+    const pinned = this.#pinned(task)
     if (isContent(pinned ?? 0, piece.offset, bytes)) return
     const from = task.sourceOf(piece.number)
     const found = versionOf(origin.version.number, piece, bytes)
-    if (found !== undefined && origin.version.number > 0 && !this.#strict) {
-      // Nothing on the wire says of which version a piece is: see `mixed`.
-      if (this.#unversioned || from !== originSource) {
-        this.mixed++
-        return
-      }
-    }
     const what = found === undefined ? 'bytes of nothing' : `version ${found}`
-    const expected = pinned === undefined ? 'any version' : `version ${pinned}`
+    const expected = pinned === undefined ? 'unknown version' : `version ${pinned}`
     this.broken(`${name} ${verb} ${what} from ${from} as piece ${piece.number} of ${expected}`)
+  }
+
+  /** The version that the task says it is of; undefined when it does not. Origins that have no name for it never change here. */
+  #pinned(task: SimTask): number | undefined {
+    const token = tokenOf(task.record)
+    if (token === undefined) return undefined
+    let number = this.#world.origin.version.number
+    while (number > 0 && versionToken(`v${number}`) !== token) number--
+    return number
   }
 
   #mix(text: string): void {

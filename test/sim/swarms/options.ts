@@ -8,8 +8,6 @@ export interface SimOptions {
   /** Tells everything that happens. */
   readonly verbose: boolean
   readonly workers: number
-  /** Pieces of another version are failures too. */
-  readonly strict: boolean
 }
 
 /** Swarms in a whole run. */
@@ -23,15 +21,14 @@ export function simOptions(args: readonly string[], random: () => number): SimOp
       seed: { type: 'string', default: '1' },
       count: { type: 'string' },
       only: { type: 'boolean', default: false },
-      strict: { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
       workers: { type: 'string', default: '2' },
     },
   })
   const seed = values.seed === 'random' ? Math.floor(random() * 1e9) : number('seed', values.seed)
   const count = values.only ? 1 : number('count', values.count ?? String(countDefault))
-  const { verbose, strict } = values
-  return { seed, count, verbose, strict, workers: number('workers', values.workers) }
+  const { verbose } = values
+  return { seed, count, verbose, workers: number('workers', values.workers) }
 }
 
 function number(name: string, text: string): number {

@@ -1,5 +1,6 @@
 import { PeerError } from '../../../src/errors.ts'
 import { pieceNews } from '../../../src/peer/piece-news.ts'
+import { versionOf } from '../../../src/peer/record.ts'
 import { type Geometry, pieceAt } from '../../../src/task/piece.ts'
 import type {
   Feed,
@@ -159,7 +160,7 @@ export class SimPieces implements Feed, PieceReader {
 
   async *#told(
     parent: Parent,
-    { spec, numbers, validator }: Parameters<Feed['watch']>[1],
+    { spec, numbers, version }: Parameters<Feed['watch']>[1],
     signal: AbortSignal,
   ): AsyncGenerator<Have, void, undefined> {
     const { manners, task, ending, cut } = this.#upload(parent.hostId)
@@ -177,12 +178,12 @@ export class SimPieces implements Feed, PieceReader {
     }
     if (manners.feed === 'refused') throw refused(parent.id)
     if (task === undefined) throw missing(spec.id)
-    const own = task.record.validator
-    if (validator !== undefined && own !== undefined && own !== validator) {
+    const own = versionOf(task.record)
+    if (version !== undefined && own !== undefined && own !== version) {
       throw new PeerError('ORIGIN_CHANGED', 'Another version is kept there', {
         url: '',
-        what: 'etag',
-        expected: validator,
+        what: 'version',
+        expected: version,
         actual: own,
       })
     }
@@ -193,7 +194,14 @@ export class SimPieces implements Feed, PieceReader {
         if (next.value === 'dropped') throw missing(spec.id)
         return
       }
-      yield { ...next.value, endpoint }
+      const digest = task.digestOf(next.value.number)
+      const held = versionOf(task.record)
+      yield {
+        ...next.value,
+        endpoint,
+        ...(digest === undefined ? {} : { digest }),
+        ...(held === undefined ? {} : { version: held }),
+      }
     }
   }
 }

@@ -21,8 +21,6 @@ export interface Played {
   readonly peers: number
   readonly runs: number
   readonly calm: boolean
-  /** See `Judge.mixed`. */
-  readonly mixed: number
   /** Most timers at once, for each peer. */
   readonly timersMost: number
 }
@@ -87,7 +85,6 @@ function result(site: Site, endMs: number, timersMost: number): Played {
     peers: site.peers.length,
     runs: site.runs,
     calm: scenario.calm,
-    mixed: judge.mixed,
     timersMost: timersMost / site.peers.length,
   }
 }
@@ -97,12 +94,19 @@ function text(error: unknown): string {
 }
 
 /**
- * Whether the application of a peer has to get its content in the end. One that may not ask the origin does not notice that the content has changed: what it
- * wants may be nowhere any more.
+ * Whether the application of a peer has to get its content in the end: whoever stays, unless the content has become shorter than where its part begins. One that may not ask
+ * the origin has to when somebody who stays has what is newest among the peers.
  */
-function mustGet({ origin }: Site, { gone, plan }: SimPeer): boolean {
-  if ((plan.range?.start ?? 0) >= origin.version.contentLength) return false
-  return !gone && (plan.backToSource === 'allow' || origin.version.number === 0)
+function mustGet({ origin, peers, judge }: Site, { gone, plan }: SimPeer): boolean {
+  const start = plan.range?.start ?? 0
+  if (gone) return false
+  if (plan.backToSource === 'allow' || origin.version.number === 0) {
+    return start < origin.version.contentLength
+  }
+  return peers.some(
+    ({ gone: left, task }) =>
+      !left && judge.isCurrent(task) && start < (task?.geometry.contentLength ?? 0),
+  )
 }
 
 /** Everybody leaves; nothing may be left of anybody. */

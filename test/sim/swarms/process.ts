@@ -1,7 +1,8 @@
 import { Code, ConnectError, createRouterTransport, type Transport } from '@connectrpc/connect'
 import { PeerError } from '../../../src/errors.ts'
 import { Announcements } from '../../../src/peer/announcements.ts'
-import { recordOf } from '../../../src/peer/record.ts'
+import { changed, Current } from '../../../src/peer/current.ts'
+import { recordOf, versionOf } from '../../../src/peer/record.ts'
 import { DfdaemonUpload } from '../../../src/rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import { SchedulerClient } from '../../../src/scheduler/client.ts'
 import type { Store } from '../../../src/storage/store.ts'
@@ -54,6 +55,7 @@ export class Process {
   readonly #lock = new KeyedLock()
   #task: SimTask | undefined
   #active: Active | undefined
+  readonly #current: Current
 
   constructor(world: World, peer: Inhabitant) {
     this.#world = world
@@ -73,6 +75,8 @@ export class Process {
       onFound: (address) => this.#announcements.found(address),
       onRing: () => this.#announcements.all(),
     })
+    const busy = (): boolean => this.#active !== undefined
+    this.#current = new Current({ scheduler: this.client, lock: this.#lock, busy })
     this.#announcements = new Announcements({
       scheduler: this.client,
       stores: [
@@ -117,7 +121,7 @@ export class Process {
     const stat = want.backToSource === 'never' ? undefined : await this.#stat(signal)
     const other = this.#active
     if (other !== undefined && !serves(other, want)) await abortable(other.run.ended, signal)
-    return this.#lock.run('task', signal, () => this.#openLocked(want, stat, signal))
+    return this.#lock.run(this.#world.spec.id, signal, () => this.#openLocked(want, stat, signal))
   }
 
   /** Ends everything at once, as the death of the process does. */
@@ -139,7 +143,7 @@ export class Process {
       // It may be killed while it takes its leave.
       if (!this.#life.signal.aborted) throw error
     }
-    await this.#announcements.settled()
+    await this.#announcements.close()
     this.kill(reason)
   }
 
@@ -156,7 +160,10 @@ export class Process {
       return { task, share: active.run.join(want.range), since }
     }
     if (active !== undefined) await abortable(active.run.ended, signal)
-    if (this.#task !== undefined) return this.#resume(want, stat, this.#task)
+    const task = this.#task
+    if (task !== undefined && (await this.#current.usable(this.#kept(task), stat))) {
+      return this.#resume(want, stat, task)
+    }
     const cut = await this.#cut(stat, signal)
     checkRange(want.range, cut)
     this.#life.signal.throwIfAborted()
@@ -172,6 +179,7 @@ export class Process {
     const since = clock.now()
     if (task.complete) return { task, share: undefined, since }
     const validator = stat?.validator ?? task.record.validator
+    const version = versionOf(task.record)
     const { name, concurrency } = this.#peer.plan
     const run = new Run(
       spec,
@@ -181,7 +189,10 @@ export class Process {
         backToSource: want.backToSource,
         needBackToSource: want.needBackToSource,
         originRanges: stat?.ranges ?? true,
+        originAsked: stat !== undefined,
+        avoid: this.#current.avoided(spec.id),
         ...(validator === undefined ? {} : { validator }),
+        ...(version === undefined || validator !== undefined ? {} : { version }),
       },
       {
         announcer: this.client,
@@ -191,6 +202,7 @@ export class Process {
         clock,
         random: dice.random,
         newPeerId: () => this.#announcements.newName(task),
+        keepVersion: (token) => task.update({ version: token }),
       },
     )
     const active: Active = { run, task, backToSource: want.backToSource, since }
@@ -207,24 +219,38 @@ export class Process {
       if (this.#active === active) this.#active = undefined
       // The scheduler was lost on the way and does not know that this host has it all now.
       if (task.complete && !run.told) void this.#announcements.announce(task)
+      void this.#current.afterRun(run, this.#kept(task))
     })
     return { task, share, since }
+  }
+
+  /** The task as it lies in a store. */
+  #kept(task: SimTask): Parameters<Current['usable']>[0] {
+    const store = {
+      get: () => this.#task,
+      delete: () => {
+        this.#forget(task)
+        return Promise.resolve(true)
+      },
+    }
+    return { task, store }
+  }
+
+  #forget(task: SimTask): void {
+    task.forget()
+    if (this.#task === task) this.#task = undefined
   }
 
   async #dropOld(stat: OriginStat | undefined): Promise<void> {
     const task = this.#task
     if (task === undefined || stat === undefined) return
-    const { validator } = task.record
-    const same =
-      stat.length === task.geometry.contentLength &&
-      (validator === undefined || stat.validator === undefined || validator === stat.validator)
-    if (same) return
+    const change = changed(task, stat)
+    if (change === undefined) return
     const active = this.#active
-    const change = { url: '', what: 'etag', expected: 'old', actual: 'new' } as const
-    active?.run.cancel(new PeerError('ORIGIN_CHANGED', 'The content changed', change))
+    const error = new PeerError('ORIGIN_CHANGED', 'The content changed', { url: '', ...change })
+    active?.run.cancel(error)
     await active?.run.ended
-    task.forget()
-    if (this.#task === task) this.#task = undefined
+    this.#forget(task)
   }
 
   async #stat(signal: AbortSignal): Promise<OriginStat | undefined> {

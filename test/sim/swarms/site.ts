@@ -63,8 +63,6 @@ export class SimScheduler {
 export interface SiteOptions {
   /** Hears each thing that happens. */
   readonly tell?: ((line: string) => void) | undefined
-  /** Pieces of another version are faults too. @defaultValue `false` */
-  readonly strict?: boolean | undefined
 }
 
 /** Everything there is in one swarm. */
@@ -87,7 +85,7 @@ export class Site implements World {
   runs = 0
   missed = 0
 
-  constructor(scenario: Scenario, { tell, strict = false }: SiteOptions) {
+  constructor(scenario: Scenario, { tell }: SiteOptions) {
     this.scenario = scenario
     this.#tell = tell ?? (() => undefined)
     this.dice = new Dice(scenario.seed ^ 0x5eed)
@@ -96,7 +94,7 @@ export class Site implements World {
     const { contentLength } = scenario
     this.origin = new SwarmOrigin(this.network, this.dice, scenario.origin, contentLength)
     this.weather = new Weather(() => this.clock.now())
-    this.judge = new Judge(this, strict)
+    this.judge = new Judge(this)
     this.spec = specOf(
       scenario.seed.toString(16).padStart(64, '7'),
       originUrl,

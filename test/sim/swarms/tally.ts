@@ -1,8 +1,8 @@
 import type { Played } from './play.ts'
 
 /** The line that plays one swarm again. */
-export function replayLine(seed: number, strict = false): string {
-  return `npm run test:sim -- --seed ${seed} --only --verbose${strict ? ' --strict' : ''}`
+export function replayLine(seed: number): string {
+  return `npm run test:sim -- --seed ${seed} --only --verbose`
 }
 
 /** Sums up many swarms. */
@@ -18,7 +18,6 @@ export class Tally {
   #originMostSeed = 0
   #recoveredMost = 0
   #recoveredMostSeed = 0
-  #mixed = 0
   #timersMost = 0
   #simulatedMs = 0
 
@@ -29,7 +28,6 @@ export class Tally {
     this.#runs += played.runs
     this.#simulatedMs += played.endMs
     this.#timersMost = Math.max(this.#timersMost, played.timersMost)
-    if (played.mixed > 0) this.#mixed++
     if (played.calm) {
       this.#calm++
       this.#calmOrigin += played.originRatio
@@ -55,7 +53,6 @@ export class Tally {
       `origin: ${share.toFixed(3)} times the content in ${this.#calm} calm swarms, at most ${this.#originMost.toFixed(1)} times in the others (seed ${this.#originMostSeed})`,
       `slowest recovery: ${Math.round(this.#recoveredMost / 1000)} s after the last trouble (seed ${this.#recoveredMostSeed}); most timers for a peer: ${Math.ceil(this.#timersMost)}`,
       `failures that were right: ${failures.map(([code, count]) => `${code} ${count}`).join(', ') || 'none'}`,
-      `swarms in which pieces of two versions came together after a change at the origin: ${this.#mixed}`,
     ]
   }
 }

@@ -1,0 +1,59 @@
+/* Moves bytes between sockets and files, on threads of its own: socket → digests → file, and file → socket.
+ *
+ * Each environment (the main thread, or a worker) has one pump. Its threads share an epoll: whoever is free takes the next socket that is ready, does one turn for it, and arms it
+ * again. So a slow socket holds no thread. A file that is slow does, for the length of one call; the other threads go on.
+ *
+ * A job has descriptors of its own (duplicates), so that the caller may close theirs at any time. It is known by a number that is never used again: an event that comes late finds
+ * nothing. While a thread works on a job, only that thread touches it, except for `cancelled`. */
+#ifndef FLOW_PUMP_H
+#define FLOW_PUMP_H
+
+#include "sums.h"
+
+#define NAPI_VERSION 8
+#include <node_api.h>
+
+enum way { WAY_SEND, WAY_RECEIVE };
+
+/* What a job ended with. */
+struct outcome {
+  size_t count;     /* bytes moved */
+  int socket_error; /* errno, or 0 */
+  int file_error;   /* errno, or 0 */
+};
+
+struct job {
+  uint64_t id;
+  enum way way;
+  int socket, file;
+  uint64_t position; /* in the file */
+  size_t length;
+  uint64_t begun_at; /* nanoseconds */
+  struct sums sums;
+  struct outcome outcome;
+  void *owner;    /* whoever wants to know of its end */
+  napi_ref done;  /* the function to call */
+  napi_ref state; /* the Uint8Array of the sums, or NULL */
+  bool working;   /* a thread is at it */
+  volatile bool cancelled;
+  struct job *next;
+};
+
+struct pump;
+
+/* NULL where JavaScript cannot run any more, or the kernel gives no epoll. `on_end` is called on the thread of the environment, with a NULL `env` when that ends. */
+struct pump *pump_make(napi_env env, void (*on_end)(napi_env env, struct job *job));
+
+/* Takes the job over, its descriptors too. 0, or an errno, and then nothing was taken over. */
+int pump_start(struct pump *pump, struct job *job);
+
+/* The number of the job that was started last. */
+uint64_t pump_last_id(const struct pump *pump);
+
+/* It ends soon, with ECANCELED as the error of its socket. False: there is no such job, or it has ended. */
+bool pump_cancel(struct pump *pump, uint64_t id);
+
+/* Counts jobs, one more or one less: while there are any, the event loop goes on. */
+void pump_running(struct pump *pump, napi_env env, int by);
+
+#endif

@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { Worker } from 'node:worker_threads'
+import { crc32 } from '../../src/hash/crc32.ts'
+import { loadXxhash } from '../../src/hash/xxhash.ts'
+import { loadFlow, type NativeFlow } from '../../src/util/flow.ts'
+import { move, type Moved } from '../../src/util/flow-move.ts'
+import { cleanup } from '../support/cleanup.ts'
+import { Content } from '../support/content.ts'
+import { prebuild, sourcesHash, targets } from '../support/native-build.ts'
+import { tempFolder } from '../support/temp-folder.ts'
+
+const MiB = 1024 * 1024
+const never = new AbortController().signal
+const flow = loadFlow()
+const published = targets.some((target) => target === `${process.platform}-${process.arch}`)
+
+function needed(): NativeFlow {
+  assert.ok(flow !== undefined)
+  return flow
+}
+
+test('loadFlow() gives the addon of the sources in the checkout where one is published', () => {
+  assert.equal(flow !== undefined, published)
+  if (flow === undefined) return
+  assert.equal(flow.sources, sourcesHash('flow'))
+  assert.equal(loadFlow(), flow)
+})
+
+test('loadFlow() gives nothing where there is none, or none that loads', (t) => {
+  const folder = tempFolder(t)
+  assert.equal(loadFlow({ platform: 'darwin' }), undefined)
+  assert.equal(loadFlow({ arch: 'riscv64' }), undefined)
+  assert.equal(loadFlow({ folder }), undefined)
+  const other = process.arch === 'x64' ? 'linux-arm64' : 'linux-x64'
+  mkdirSync(join(folder, 'wrong'))
+  const name = `flow-linux-${process.arch}.node`
+  writeFileSync(join(folder, 'wrong', name), readFileSync(prebuild(other, 'flow')))
+  writeFileSync(join(folder, name), 'no library')
+  assert.equal(loadFlow({ folder }), undefined)
+  assert.equal(loadFlow({ folder: join(folder, 'wrong') }), undefined)
+})
+
+if (flow !== undefined) {
+  test('NativeFlow.add() computes what zlib and xxhash compute, however the bytes are cut', async () => {
+    const xxhash = await loadXxhash()
+    const content = new Content(300_000).bytes(0, 300_000)
+    for (let round = 0; round < 600; round++) {
+      const length = round < 300 ? round : (round * 7919) % 300_000
+      const bytes = content.subarray(round % 61, (round % 61) + length)
+      for (const cut of [1 << 30, 1 + (round % 130), 4096 + (round % 33)]) {
+        if (length / cut > 500) continue
+        const sums = needed().sums(true)
+        for (let at = 0; at < bytes.length; at += cut) {
+          needed().add(sums, bytes.subarray(at, at + cut))
+        }
+        assert.equal(needed().crc(sums), crc32(bytes))
+        assert.equal(needed().xxh64(sums), xxhash.h64(bytes))
+      }
+    }
+  })
+
+  test('NativeFlow.add() takes views of shared memory', () => {
+    const bytes = new Uint8Array(new SharedArrayBuffer(5000), 100, 3000).fill(9)
+    const sums = needed().sums(false)
+    needed().add(sums, bytes)
+    assert.equal(needed().crc(sums), crc32(bytes))
+  })
+
+  test('NativeFlow throws for wrong arguments', () => {
+    const calls = needed() as unknown as Record<string, (...values: unknown[]) => unknown>
+    const sums = needed().sums(true)
+    const done = (): void => undefined
+    const wrong: readonly (readonly [string, ...unknown[]])[] = [
+      ['sums'],
+      ['sums', 1],
+      ['add', sums],
+      ['add', sums, 'text'],
+      ['add', sums, new Uint16Array(4)],
+      ['add', new Uint8Array(79), sums],
+      ['add', {}, sums],
+      ['crc', new Uint8Array(81)],
+      ['crc'],
+      ['xxh64', null],
+      ['send'],
+      ['send', '1', 1, 0, 1, done],
+      ['send', 1, 1, -1, 1, done],
+      ['send', 1, 1, 0, 1.5, done],
+      ['send', 1, 2 ** 40, 0, 1, done],
+      ['send', 1, 1, 0, 1],
+      ['send', 1, 1, Number.NaN, 1, done],
+      ['receive', 1, 1, 0, 1, done],
+      ['receive', 1, 1, 0, 1, done, new Uint8Array(3)],
+      ['cancel'],
+      ['cancel', -1],
+      ['cancel', 'x'],
+    ]
+    for (const [name, ...values] of wrong) {
+      assert.throws(() => calls[name]?.(...values), /must be/, `${name}(${values.length})`)
+    }
+    // No socket, and no descriptor at all: the kernel says so.
+    const file = openSync('/dev/null', 'r')
+    assert.throws(() => calls['send']?.(file, file, 0, 1, done), { code: 'ERR_FLOW' })
+    assert.throws(() => calls['send']?.(99_999, file, 0, 1, done), { code: 'ERR_FLOW', errno: 9 })
+    closeSync(file)
+    assert.equal(needed().cancel(12_345), false)
+  })
+
+  test('NativeFlow.send() and receive() move a file over a socket, and digest it', async (t) => {
+    const { bytes, from, to, left, right } = await scene(t, 9 * MiB + 7)
+    const sums = needed().sums(true)
+    const begin = 12_345
+    const length = bytes.length - begin
+    const [sent, received] = await Promise.all([
+      all(length, (at, signal) => sending(left, from, begin + at, length - at, signal)),
+      all(length, (at, signal) => receiving(right, to, 100 + at, length - at, sums, signal)),
+    ])
+    assert.deepEqual([sent, received], [length, length])
+    const want = bytes.subarray(begin)
+    assert.ok(readFileSync(to.path).subarray(100).equals(want))
+    assert.equal(needed().crc(sums), crc32(want))
+    assert.equal(needed().xxh64(sums), (await loadXxhash()).h64(want))
+  })
+
+  test('NativeFlow.receive() tells of bytes that came before the rest does, then of the end', async (t) => {
+    const { to, left, right } = await scene(t, 1)
+    const sums = needed().sums(false)
+    const moved = receiving(right, to, 0, 1000, sums, never)
+    left.write('slow')
+    await new Promise((resolve) => setTimeout(resolve, 80))
+    left.write('er')
+    const { count } = await moved
+    assert.ok(count >= 4, String(count))
+    left.end()
+    let came = count
+    for (;;) {
+      const next = await receiving(right, to, came, 1000 - came, sums, never)
+      if (next.count === 0) break
+      came += next.count
+    }
+    assert.equal(readFileSync(to.path, 'latin1'), 'slower')
+  })
+
+  test('NativeFlow.receive() tells of a full disk, and nothing else is blamed', async (t) => {
+    const { left, right } = await scene(t, 1)
+    const fd = openSync('/dev/full', 'w')
+    cleanup(t, async () => closeSync(fd))
+    left.write(Buffer.alloc(300_000))
+    const { fileError, socketFailed } = await receiving(
+      right,
+      { fd, path: '' },
+      0,
+      300_000,
+      needed().sums(false),
+      never,
+    )
+    assert.ok(fileError !== undefined && 'code' in fileError)
+    assert.equal(fileError.code, 'ENOSPC')
+    assert.equal(socketFailed, false)
+  })
+
+  test('NativeFlow.send() tells of a file that ends early, and of a child that is gone', async (t) => {
+    const { from, left, right } = await scene(t, 5000)
+    const short = await all(6000, (at, signal) => sending(left, from, at, 6000 - at, signal))
+    assert.equal(short, 5000)
+    right.resetAndDestroy()
+    await once(right, 'close')
+    const gone = await eventually(() => sending(left, from, 0, 5000, never))
+    assert.equal(gone, true)
+  })
+
+  test('move() ends a transfer when its signal fires, and then nothing more is read', async (t) => {
+    const { to, left, right } = await scene(t, 1)
+    const stop = new AbortController()
+    const moved = receiving(right, to, 0, 1000, needed().sums(false), stop.signal)
+    stop.abort(new Error('stop'))
+    await assert.rejects(moved, { message: 'stop' })
+    left.write('more')
+    const { count } = await receiving(right, to, 0, 4, needed().sums(false), never)
+    assert.equal(count, 4)
+  })
+
+  test('NativeFlow lets a worker end in the middle of transfers', async (t) => {
+    const { from, left } = await scene(t, 64 * MiB)
+    const source = `
+      const { workerData, parentPort } = require('node:worker_threads')
+      const native = require(workerData.path)
+      for (let at = 0; at < 3; at++) native.send(workerData.socket, workerData.file, 0, 64 << 20, () => undefined)
+      parentPort.postMessage('begun')
+      setInterval(() => undefined, 1000)`
+    for (let round = 0; round < 3; round++) {
+      const workerData = {
+        path: prebuild(process.arch === 'x64' ? 'linux-x64' : 'linux-arm64', 'flow'),
+        socket: fdOf(left),
+        file: from.fd,
+      }
+      const worker = new Worker(source, { eval: true, workerData })
+      await once(worker, 'message')
+      await worker.terminate()
+    }
+  })
+}
+
+interface OpenedFile {
+  readonly fd: number
+  readonly path: string
+}
+
+function sending(
+  socket: Socket,
+  file: OpenedFile,
+  position: number,
+  length: number,
+  signal: AbortSignal,
+): Promise<Moved> {
+  return move(
+    (done) => needed().send(fdOf(socket), file.fd, position, length, done),
+    (id) => needed().cancel(id),
+    signal,
+  )
+}
+
+function receiving(
+  socket: Socket,
+  file: OpenedFile,
+  position: number,
+  length: number,
+  sums: Uint8Array,
+  signal: AbortSignal,
+): Promise<Moved> {
+  return move(
+    (done) => needed().receive(fdOf(socket), file.fd, position, length, done, sums),
+    (id) => needed().cancel(id),
+    signal,
+  )
+}
+
+/** Moves on until all is moved or nothing moves any more; the count. */
+async function all(
+  length: number,
+  moveOn: (at: number, signal: AbortSignal) => Promise<Moved>,
+): Promise<number> {
+  let at = 0
+  while (at < length) {
+    const { count, fileError, socketFailed } = await moveOn(at, never)
+    at += count
+    if (count === 0 || fileError !== undefined || socketFailed) break
+  }
+  return at
+}
+
+async function eventually(attempt: () => Promise<Moved>): Promise<boolean> {
+  for (;;) {
+    const { socketFailed } = await attempt()
+    if (socketFailed) return true
+  }
+}
+
+function fdOf(socket: Socket): number {
+  return (socket as unknown as { readonly _handle: { readonly fd: number } })._handle.fd
+}
+
+/** Two connected sockets that nobody reads, and two files. */
+async function scene(
+  t: TestContext,
+  length: number,
+): Promise<{
+  readonly bytes: Uint8Array
+  readonly from: OpenedFile
+  readonly to: OpenedFile
+  readonly left: Socket
+  readonly right: Socket
+}> {
+  const folder = tempFolder(t)
+  const bytes = new Content(length).bytes(0, length)
+  const fromPath = join(folder, 'from')
+  const toPath = join(folder, 'to')
+  writeFileSync(fromPath, bytes)
+  const from = { fd: openSync(fromPath, 'r'), path: fromPath }
+  const to = { fd: openSync(toPath, 'w+'), path: toPath }
+  const server = createServer({ pauseOnConnect: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  assert.ok(address !== null && typeof address === 'object')
+  const accepted = once(server, 'connection')
+  const left = connect({ host: '127.0.0.1', port: address.port })
+  await once(left, 'connect')
+  const [right] = (await accepted) as [Socket]
+  left.on('error', () => undefined)
+  right.on('error', () => undefined)
+  cleanup(t, async () => {
+    left.destroy()
+    right.destroy()
+    server.close()
+    closeSync(from.fd)
+    closeSync(to.fd)
+  })
+  return { bytes, from, to, left, right }
+}
