@@ -29,6 +29,10 @@ export interface Row {
 export interface Settings {
   /** Less of everything: all benchmarks together end within a minute. */
   readonly quick: boolean
+  /** Measured runs of each side. @defaultValue `7`, and `3` when quick */
+  readonly runs?: number
+  /** Bytes of the content that is moved. @defaultValue what suits the benchmark */
+  readonly bytes?: number
   /** An empty folder for files; removed afterwards. */
   readonly folder: string
   /** Tells what goes on; a line each. */

@@ -1,132 +1,75 @@
-/**
- * Resident memory of peers that move a long file: one that publishes it and serves it, one that downloads it to disk from the first, and one that
- * downloads it to disk from an origin.
- *
- *   node build/bench/memory.js [--bytes 2147483648] [--json FILE]
- *
- * Linux only. Exits with 0 only if each stays within its limit.
- */
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
-import { createWriteStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+/** Resident memory of peers that move a long file, each in a new process: peaks are those of its whole life. */
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
-import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
-import { Origin } from '../test/support/origin.ts'
-import type { Answer, Order } from './memory-peer.ts'
+import type { Benchmark, Row, Settings } from './benchmark.ts'
+import { Meter } from './meter.ts'
+import { PeerProcess } from './peer-process.ts'
+import { Served } from './reference.ts'
+import { sourceFile } from './source-file.ts'
+import { bounded, gibibyte, mebibyte } from './statistics.ts'
 
-const mebibyte = 1024 * 1024
+const length = { thorough: 2 * gibibyte, quick: 256 * mebibyte }
 /** The figure of the project, whatever the length of the file. */
 const peakBytesMax = 128 * mebibyte
+const url = 'https://bench.invalid/memory'
 
-interface Result extends Answer {
-  readonly what: string
-  readonly peakBytesMax: number
+/** See above. */
+export const memory: Benchmark = {
+  name: 'memory',
+  about:
+    'resident memory of a peer that publishes a long file, and of peers that download it to disk',
+  run: async (settings) => {
+    const bytes = settings.bytes ?? (settings.quick ? length.quick : length.thorough)
+    const source = sourceFile(settings, bytes)
+    return [...(await fromPeer(settings, source)), await fromOrigin(settings, source)]
+  },
 }
 
-const { values } = parseArgs({
-  options: { bytes: { type: 'string', default: String(2 ** 31) }, json: { type: 'string' } },
-})
-const length = Number(values.bytes)
-const folder = mkdtempSync(join(tmpdir(), 'dragonfly-peer-memory-'))
-const origin = new Origin({ length })
-const children: ChildProcess[] = []
-
-try {
-  await origin.listen()
-  const results = [...(await fromPeer()), await fromOrigin()]
-  for (const result of results) console.log(shown(result))
-  if (values.json !== undefined) {
-    const { version, platform, arch } = process
-    const report = { benchmark: 'memory', version, platform, arch, length, results }
-    writeFileSync(values.json, `${JSON.stringify(report, undefined, 2)}\n`)
-  }
-  process.exitCode = results.every(within) ? 0 : 1
-} finally {
-  for (const child of children) child.kill('SIGKILL')
-  await origin.close()
-  rmSync(folder, { recursive: true, force: true })
-}
-
-async function fromPeer(): Promise<Result[]> {
-  const url = 'https://bench.invalid/file'
-  const path = join(folder, 'published')
-  await pipeline(origin.content.chunks(0, length, mebibyte), createWriteStream(path))
-  const [publisher, reader] = [start(), start()]
-  const idle = await ask(publisher, { is: 'start', options: { store: store('publisher') } })
-  const { scheduler } = idle
-  await ask(reader, { is: 'start', options: { scheduler, store: store('reader') } })
-  await ask(publisher, { is: 'seed', url, path })
-  const output = join(folder, 'from-peer')
-  const download = { is: 'download', url, path: output, backToSource: 'never' } as const
-  const read = await ask(reader, download)
-  const served = await ask(publisher, { is: 'measure' })
-  await close(reader)
-  await close(publisher)
-  for (const name of ['published', 'from-peer', 'reader']) remove(name)
-  return [
-    { what: 'a peer that does nothing', ...idle, seconds: 0, peakBytesMax },
-    { what: 'download to disk from a peer', ...read, peakBytesMax },
-    { what: 'publish a file and serve it', ...served, seconds: 0, peakBytesMax },
-  ]
-}
-
-async function fromOrigin(): Promise<Result> {
-  const reader = start()
-  await ask(reader, { is: 'start', options: { store: store('alone') } })
-  const path = join(folder, 'from-origin')
-  const { url } = origin
-  const read = await ask(reader, { is: 'download', url, path, backToSource: 'allow' })
-  await close(reader)
-  return {
-    what: 'download to disk from an origin',
-    ...read,
-    // Not reached today: DESIGN.md, "What a peer weighs", says what stands in the way.
-    peakBytesMax,
-  }
-}
-
-function shown(result: Result): string {
-  const { what, peakBytes, seconds, cpuSeconds } = result
-  const mebibytes = (peakBytes / mebibyte).toFixed(1).padStart(6)
-  const max = `${within(result) ? 'within' : 'ABOVE'} ${result.peakBytesMax / mebibyte}`
-  const speed = seconds === 0 ? '' : `, ${(length / seconds / 1e6).toFixed(0)} MB/s`
-  return `${what.padEnd(32)}${mebibytes} MiB (${max})${speed}, ${cpuSeconds.toFixed(1)} s of processor time`
-}
-
-function within({ peakBytes, peakBytesMax: max }: Result): boolean {
-  return peakBytes <= max
-}
-
-function store(name: string): { readonly dir: string } {
-  return { dir: join(folder, name) }
-}
-
-function remove(name: string): void {
-  rmSync(join(folder, name), { recursive: true })
-}
-
-function start(): ChildProcess {
-  const child = fork(fileURLToPath(new URL('./memory-peer.js', import.meta.url)))
-  children.push(child)
-  return child
-}
-
-async function ask(child: ChildProcess, order: Order): Promise<Answer> {
-  const ended = once(child, 'exit').then((how) => {
-    throw new Error(`A peer ended: ${how.join(' ')}`)
+async function fromPeer({ folder, say }: Settings, source: string): Promise<Row[]> {
+  await using publisher = new PeerProcess()
+  await using reader = new PeerProcess()
+  const [dir, output] = [join(folder, 'memory'), join(folder, 'memory-output')]
+  const idle = await publisher.ask({
+    is: 'start',
+    peer: 'publisher',
+    options: { store: { dir: `${dir}-0` } },
   })
-  const answered = once(child, 'message')
-  child.send(order)
-  const [answer] = await Promise.race([answered, ended])
-  return answer as Answer
+  const rows = [row('a peer that does nothing', publisher)]
+  const { scheduler } = idle
+  const options = { scheduler, store: { dir: `${dir}-1` } }
+  await reader.ask({ is: 'start', peer: 'reader', options })
+  await publisher.ask({ is: 'seed', peer: 'publisher', url, path: source })
+  rows.push(row('publish a file', publisher))
+  const order = { is: 'download', peer: 'reader', target: url, path: output } as const
+  await reader.ask({ ...order, backToSource: 'never' })
+  rows.push(
+    row('download to disk from a peer', reader),
+    row('publish a file and serve it', publisher),
+  )
+  say('from a peer')
+  for (const path of [`${dir}-0`, `${dir}-1`, output]) rmSync(path, { recursive: true })
+  return rows
 }
 
-async function close(child: ChildProcess): Promise<void> {
-  const exited = once(child, 'exit')
-  const order: Order = { is: 'close' }
-  child.send(order)
-  await exited
+async function fromOrigin({ folder, say }: Settings, source: string): Promise<Row> {
+  await using origin = await Served.start('origin', [source])
+  await using reader = new PeerProcess()
+  const [dir, path] = [join(folder, 'memory'), join(folder, 'memory-output')]
+  await reader.ask({ is: 'start', peer: 'reader', options: { store: { dir } } })
+  const target = `http://127.0.0.1:${origin.port}/content`
+  await reader.ask({ is: 'download', peer: 'reader', target, path })
+  say('from an origin')
+  const made = row('download to disk from an origin', reader)
+  for (const each of [dir, path]) rmSync(each, { recursive: true })
+  return made
+}
+
+function row(what: string, { pid }: PeerProcess): Row {
+  return bounded({
+    name: `peak resident: ${what}`,
+    unit: 'MiB',
+    values: [new Meter([pid]).peakBytes() / mebibyte],
+    max: peakBytesMax / mebibyte,
+    note: 'the whole process, of which Node.js itself is 40 to 60 MiB',
+  })
 }
