@@ -69,5 +69,11 @@ export {
   rdma,
 } from './transport/rdma/rdma.ts'
 export { type TcpOptions, tcp } from './transport/tcp/tcp.ts'
-export type { RateGate, Transport, TransportFactory, TransportHost } from './transport/transport.ts'
+export type {
+  PlaceGate,
+  RateGate,
+  Transport,
+  TransportFactory,
+  TransportHost,
+} from './transport/transport.ts'
 export type { Clock } from './util/clock.ts'

@@ -138,12 +138,19 @@ export interface LimitOptions {
 
 /** The limits of a peer as they are now; `undefined` is no limit. */
 export interface PeerLimits {
+  /** Pieces that one download fetches at a time. */
   readonly concurrency: number
+  /** Pieces sent to other peers at a time, over all transports together. */
   readonly uploadSlots: number
+  /** Everything sent to other peers, in bytes per second. */
   readonly uploadBytesPerSecond: number | undefined
+  /** Everything fetched from peers and origins, in bytes per second. */
   readonly downloadBytesPerSecond: number | undefined
+  /** Content that lies in memory, in bytes. */
   readonly memoryBytesMax: number
+  /** How long a download that may not use the origin goes on without a parent or a byte, in milliseconds. */
   readonly parentsTimeoutMs: number
+  /** How long the fetch of a piece may go on without a new byte, in milliseconds. */
   readonly pieceTimeoutMs: number
 }
 
@@ -154,7 +161,9 @@ export type PeerLimitChange = {
 
 /** The limits of one download as they are now. `undefined`: those of its peer alone. */
 export interface DownloadLimits {
+  /** Pieces that it fetches at a time. */
   readonly concurrency: number | undefined
+  /** What it fetches from peers and origins, in bytes per second. */
   readonly downloadBytesPerSecond: number | undefined
 }
 
