@@ -2,7 +2,7 @@
  * Makes the binaries of the addons (`--write`), or checks those in the checkout: that they are of these sources, ask for no newer C library than Node.js 20 does, and are what
  * this compiler makes of the sources, where it is the compiler that they were made with. Also compares our declarations with the headers of libibverbs (`--abi`).
  */
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -39,7 +39,7 @@ function check(target: Target, addon: AddonName): void {
   const committed = prebuild(target, addon)
   const what = `${addon} ${target}`
   compileAddon(target, built, undefined, [], addon)
-  if (write) copyFileSync(built, committed)
+  if (write) replace(built, committed)
   const binary = readFileSync(committed)
   const libc = libcVersions(committed)
   console.log(
@@ -56,6 +56,12 @@ function check(target: Target, addon: AddonName): void {
   } else if (!readFileSync(built).equals(binary)) {
     faults.push(`${what}: this compiler makes other bytes of the same sources`)
   }
+}
+
+/** As a new file: a process that has the old one loaded would crash if its bytes changed. */
+function replace(built: string, committed: string): void {
+  copyFileSync(built, `${committed}.new`)
+  renameSync(`${committed}.new`, committed)
 }
 
 function abi(target: Target): void {
