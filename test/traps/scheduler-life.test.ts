@@ -64,10 +64,10 @@ describe('When the scheduler', { concurrency: 64 }, () => {
       const scheduler = await GoScheduler.start(t, takesHeld(namesAll([])))
       scheduler.die()
       const peer = await startPeer(t, { scheduler: scheduler.address })
-      const { id, traffic } = await peer.download(from.url).done
-      assert.equal(traffic.source, onePiece)
+      const info = await peer.download(from.url).done
+      assert.deepEqual(info.traffic, { source: onePiece, peers: 0, local: 0 })
       await scheduler.rise()
-      await waitFor(() => held(scheduler).includes(id))
+      await waitFor(() => held(scheduler).includes(info.id))
       assert.deepEqual(
         scheduler.hosts.map(({ ip }) => ip),
         ['127.0.0.1'],
