@@ -113,7 +113,7 @@ test('Fetched with a wrong byte, the digest is wrong, whoever read it', async (t
 
 test('ChildConnection cuts a child that takes nothing while the addon sends', async (t) => {
   const options: TcpOptions = { stallTimeoutMs: 200 }
-  const { address, request } = await scene(t, 8 * pieceLength, {
+  const { address, request, children } = await scene(t, 8 * pieceLength, {
     parent: true,
     child: true,
     options,
@@ -126,7 +126,7 @@ test('ChildConnection cuts a child that takes nothing while the addon sends', as
   socket.pause()
   socket.write(request)
   await until(() => socket.destroyed || socket.readableLength > 0)
-  await new Promise((resolve) => setTimeout(resolve, 600))
+  await until(() => children() === 0)
   socket.resume()
   await once(socket, 'close')
   // More than the buffers of both kernels hold was never sent.
@@ -150,6 +150,8 @@ interface Scene {
   readonly address: ParentAddress
   /** A request for piece 0, as it goes over the wire. */
   readonly request: Uint8Array
+  /** Connections of children that the parent has now. */
+  children(): number
   fetchAll(): Promise<void>
   fetch(number: number): Promise<void>
   fetchFrom(address: ParentAddress, number: number, signal: AbortSignal): Promise<void>
@@ -203,6 +205,10 @@ async function scene(t: TestContext, length: number, wanted: Wanted): Promise<Sc
       slot.release()
     }
   }
+  const children = (): number => {
+    const { server } = parent.explain() as { readonly server: { readonly connections: number } }
+    return server.connections
+  }
   const fetch = (number: number): Promise<void> => fetchFrom(address, number, never)
   const fetchAll = async (): Promise<void> => {
     const numbers = Array.from({ length: child.geometry.pieceCount }, (_, number) => number)
@@ -224,7 +230,7 @@ async function scene(t: TestContext, length: number, wanted: Wanted): Promise<Sc
     Buffer.from(taskId, 'latin1'),
     Buffer.from([0, 0, 0, 0]),
   ])
-  return { child, store, seeded, path, address, request, fetchAll, fetch, fetchFrom }
+  return { child, store, seeded, path, address, request, children, fetchAll, fetch, fetchFrom }
 }
 
 /** A parent that answers as it is told. */
