@@ -139,11 +139,6 @@ static void call_back(napi_env env, const struct flow *flow, napi_value function
 
 static void on_end(napi_env env, struct job *job) {
   struct flow *flow = job->owner;
-  if (env == NULL) {
-    /* The environment ends, and its references with it. */
-    free(job);
-    return;
-  }
   napi_value function = NULL, state = NULL;
   napi_get_reference_value(env, job->done, &function);
   if (job->state != NULL && napi_get_reference_value(env, job->state, &state) == napi_ok) {

@@ -224,11 +224,15 @@ static void on_cleanup(void *data) {
 
 static void on_told(napi_env env, napi_value function, void *context, void *data) {
   (void)function;
+  if (env == NULL) {
+    /* The environment has ended, and with it its references and the pump: Node.js finalizes before it empties the queue. */
+    free(data);
+    return;
+  }
   struct pump *pump = context;
   pump->on_end(env, data);
 }
 
-/* After everything that was told has been handed on. */
 static void on_finalize(napi_env env, void *data, void *hint) {
   (void)env;
   (void)hint;

@@ -41,7 +41,8 @@ struct job {
 
 struct pump;
 
-/* NULL where JavaScript cannot run any more, or the kernel gives no epoll. `on_end` is called on the thread of the environment, with a NULL `env` when that ends. */
+/* NULL where JavaScript cannot run any more, or the kernel gives no epoll. `on_end` is called on the thread of the environment, and not for jobs that
+ * end with it. */
 struct pump *pump_make(napi_env env, void (*on_end)(napi_env env, struct job *job));
 
 /* Takes the job over, its descriptors too. 0, or an errno, and then nothing was taken over. */

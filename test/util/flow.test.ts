@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -184,6 +184,22 @@ if (flow !== undefined) {
     assert.equal(count, 4)
   })
 
+  test('NativeFlow lets a worker end while its threads end transfers that nobody is told of any more', async (t) => {
+    const { from, left, right } = await scene(t, 1)
+    truncateSync(from.path, 8 * 1024 * MiB)
+    right.resume()
+    const source = `
+      const { workerData } = require('node:worker_threads')
+      const native = require(workerData.path)
+      for (let at = 0; at < 3; at++) native.send(workerData.socket, workerData.file, 0, 2 ** 33, () => undefined)
+      process.exit(0)`
+    for (let round = 0; round < 10; round++) {
+      const worker = new Worker(source, { eval: true, workerData: workerData(left, from) })
+      const [code] = await once(worker, 'exit')
+      assert.equal(code, 0)
+    }
+  })
+
   test('NativeFlow lets a worker end in the middle of transfers', async (t) => {
     const { from, left } = await scene(t, 64 * MiB)
     const source = `
@@ -193,12 +209,7 @@ if (flow !== undefined) {
       parentPort.postMessage('begun')
       setInterval(() => undefined, 1000)`
     for (let round = 0; round < 3; round++) {
-      const workerData = {
-        path: prebuild(process.arch === 'x64' ? 'linux-x64' : 'linux-arm64', 'flow'),
-        socket: fdOf(left),
-        file: from.fd,
-      }
-      const worker = new Worker(source, { eval: true, workerData })
+      const worker = new Worker(source, { eval: true, workerData: workerData(left, from) })
       await once(worker, 'message')
       await worker.terminate()
     }
@@ -208,6 +219,11 @@ if (flow !== undefined) {
 interface OpenedFile {
   readonly fd: number
   readonly path: string
+}
+
+function workerData(socket: Socket, file: OpenedFile): object {
+  const path = prebuild(process.arch === 'x64' ? 'linux-x64' : 'linux-arm64', 'flow')
+  return { path, socket: fdOf(socket), file: file.fd }
 }
 
 function sending(
