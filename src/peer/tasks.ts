@@ -138,36 +138,39 @@ export class Tasks {
    * @throws PeerError the ORIGIN_ codes, TASK_NOT_FOUND, NO_PARENTS, NO_SPACE, TOO_LARGE, RANGE_NOT_SATISFIABLE, STORE_FAILED
    */
   async open(want: Want, signal: AbortSignal): Promise<Opened> {
-    const found = want.lookup
-      ? await lookUp(this.#world, this.find(want.spec.id)?.task, want.spec, signal)
-      : undefined
-    const spec = found?.spec ?? want.spec
-    const origin = this.#origin(spec)
-    const stat =
-      origin === undefined || want.backToSource === 'never'
-        ? undefined
-        : await this.#stat(spec, origin, signal)
-    // Waited for outside of the lock, so that others can join that run meanwhile.
-    const other = this.#active.get(spec.id)
-    if (other !== undefined && !serves(other, { ...want, spec }))
-      await abortable(other.run.ended, signal)
-    return this.#lock.run(spec.id, signal, () =>
-      this.#openLocked({ ...want, spec }, origin, stat, found?.cut, signal),
-    )
+    for (;;) {
+      const found = want.lookup
+        ? await lookUp(this.#world, this.find(want.spec.id)?.task, want.spec, signal)
+        : undefined
+      const spec = found?.spec ?? want.spec
+      const origin = this.#origin(spec)
+      const stat =
+        origin === undefined || want.backToSource === 'never'
+          ? undefined
+          : await this.#stat(spec, origin, signal)
+      const opened = await this.#lock.run(spec.id, signal, () =>
+        this.#openLocked({ ...want, spec }, origin, stat, found?.cut, signal),
+      )
+      if (opened !== undefined) return opened
+      // Waited for outside of the lock, so that others can join that run meanwhile. What the origin said before may be long out of date then.
+      const other = this.#active.get(spec.id)
+      if (other !== undefined) await abortable(other.run.ended, signal)
+    }
   }
 
-  /** Under the lock of the task: nobody else makes or drops it meanwhile. */
+  /** Under the lock of the task: nobody else makes or drops it meanwhile. Undefined while there is a run that this download cannot join. */
   async #openLocked(
     want: Want,
     origin: Origin | undefined,
     stat: OriginStat | undefined,
     told: Geometry | undefined,
     signal: AbortSignal,
-  ): Promise<Opened> {
+  ): Promise<Opened | undefined> {
     const { spec } = want
     await this.#dropOld(spec, stat)
     const active = this.#active.get(spec.id)
-    if (active !== undefined && active.run.open && serves(active, want)) {
+    if (active?.run.open) {
+      if (!serves(active, want)) return undefined
       checkRange(want.range, active.task.geometry)
       this.#joined.add(active.task)
       const { run, task, store, persistent } = active

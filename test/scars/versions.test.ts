@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { PeerError } from '../../src/errors.ts'
 import { Peer } from '../../src/index.ts'
-import { startPeer } from '../peer/start-peer.ts'
+import { runsOf, startPeer, waitFor } from '../peer/start-peer.ts'
 import { cleanup } from '../support/cleanup.ts'
 import type { Content } from '../support/content.ts'
 import { type Origin, origin } from '../support/origin.ts'
@@ -122,3 +122,21 @@ for (const [name, change] of [
     },
   )
 }
+
+test(
+  'Scar: a download that waits for another one asks the origin again, which has another version by then',
+  limit,
+  async (t) => {
+    const from = await origin(t, { length })
+    const peer = await startPeer(t, { store: 'memory', limits: { parentsTimeoutMs: 1500 } })
+    await peer.download(from.url, { range: { start: 0, length: 5 * mib } }).done
+    const alone = assert.rejects(peer.download(from.url, never).done, { code: 'NO_PARENTS' })
+    await waitFor(() => runsOf(peer).length === 1)
+    const { stats } = from.counts
+    const waiting = peer.download(from.url).bytes()
+    await waitFor(() => from.counts.stats > stats)
+    from.change({})
+    verifyBytes(await waiting, from.content)
+    await alone
+  },
+)

@@ -250,9 +250,17 @@ test('EmbeddedScheduler offers no holder of another version', async (t) => {
   await old.next()
   old.started().done()
   await old.next()
-  assert.equal((await site.child('a').register(wish(17)).next())?.case, source)
-  const { contentLength } = await site.client.statTask({ hostId: 'a', taskId: site.taskId })
-  assert.equal(contentLength, BigInt(68 * mib))
+  const fresh = site.child('a').register(wish(17))
+  assert.equal((await fresh.next())?.case, source)
+  const told = async (): Promise<bigint> => {
+    const { contentLength } = await site.client.statTask({ hostId: 'a', taskId: site.taskId })
+    return contentLength
+  }
+  assert.equal(await told(), BigInt(68 * mib))
+  // Nobody has it so, or is about to: whoever may not ask the origin can only want what the other has.
+  fresh.sourceStarted().sourceFailed()
+  await site.clock.settle()
+  assert.equal(await told(), BigInt(64 * mib))
 })
 
 test('EmbeddedScheduler takes pieces from a peer that has a part, then sends the child on', async (t) => {

@@ -130,6 +130,11 @@ export class Dispatcher {
     task.banSeed(hostId, this.#parts.clock.now() + this.#parts.limits.seedBanMs)
   }
 
+  /** Tasks that somebody waits for. */
+  get waitedFor(): IterableIterator<TaskRecord> {
+    return this.#waiters.keys()
+  }
+
   /** Who waits for what, as plain data. */
   explain(task: TaskRecord): unknown {
     return this.#waitersOf(task).map(({ child, sinceMs }) => ({

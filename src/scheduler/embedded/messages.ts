@@ -45,7 +45,7 @@ export function taskMessage(
   task: TaskRecord,
   withPieces = false,
 ): MessageInitShape<typeof TaskSchema> {
-  const { geometry, labels } = task
+  const { labels, obtainable: geometry } = task
   return {
     id: task.id,
     type: TaskType.STANDARD,

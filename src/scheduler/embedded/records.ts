@@ -59,6 +59,22 @@ export class TaskRecord {
     this.geometry = cut.contentLength === 0 ? geometry(0, cut.pieceLength) : cut
   }
 
+  /**
+   * How the content is cut, for whoever asks: as was told last while somebody has it so or may get it from the origin, else as the last have it who got it whole. Who told
+   * it may be gone, and then nobody could ever deliver it.
+   */
+  get obtainable(): Geometry | undefined {
+    let whole: PeerRecord | undefined
+    for (const peer of this.peers.values()) {
+      const { is } = peer.state
+      if (peer.geometry === undefined || is === 'Failed' || is === 'Leave') continue
+      const may = is === 'Succeeded' || peer.pieces !== undefined || !peer.wish.never
+      if (may && peer.geometry.contentLength === this.geometry?.contentLength) return this.geometry
+      if (is === 'Succeeded') whole = peer
+    }
+    return whole?.geometry ?? this.geometry
+  }
+
   /** This seed failed for this task: another one is asked, for a while. */
   banSeed(hostId: string, untilMs: number): void {
     this.triggers.delete(hostId)

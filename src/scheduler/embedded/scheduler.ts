@@ -12,6 +12,7 @@ import { Registry } from './registry.ts'
 import { Replicas } from './replicas.ts'
 import { Seeds } from './seeds.ts'
 import { type ServiceWorld, standardMethods } from './service.ts'
+import { type ShownTask, shown } from './shown.ts'
 import type { PeerRecord, TaskRecord } from './records.ts'
 
 /** What an `EmbeddedScheduler` works with. */
@@ -82,19 +83,21 @@ export class EmbeddedScheduler {
     this.#sweep?.()
   }
 
-  /** The whole state as plain data, without anything secret. */
+  /** The state as plain data, without anything secret. Of a large site it tells what is unfinished and what is newest, and how much it leaves out. */
   explain(): unknown {
+    const { hosts, tasks, leftOut } = shown(this.#registry, this.#dispatcher.waitedFor)
     return {
-      ...this.#registry.counts,
+      peers: this.#registry.counts.peers,
       calls: this.#calls.running,
-      hosts: [...this.#registry.hosts].map((host) => ({
+      leftOut,
+      hosts: hosts.map((host) => ({
         id: host.id,
         address: `${host.facts.ip} port ${host.facts.port}`,
         seed: host.isSeed,
         silentMs: this.#clock.now() - host.heardMs,
         peers: this.#registry.peersOf(host).size,
       })),
-      tasks: [...this.#registry.tasks].map((task) => this.#explainTask(task)),
+      tasks: tasks.map((each) => this.#explainTask(each)),
     }
   }
 
@@ -139,7 +142,7 @@ export class EmbeddedScheduler {
     })
   }
 
-  #explainTask(task: TaskRecord): unknown {
+  #explainTask({ task, peers }: ShownTask): unknown {
     return {
       id: task.id,
       kind: task.kind,
@@ -149,7 +152,7 @@ export class EmbeddedScheduler {
       seedsAsked: [...task.triggers.keys()],
       waiting: this.#dispatcher.explain(task),
       copiesOrdered: this.#replicas.explain(task),
-      peers: [...task.peers.values()].map(explainPeer),
+      peers: peers.map(explainPeer),
     }
   }
 }

@@ -118,10 +118,14 @@ export class Process {
 
   /** As `Tasks.open()`. @throws PeerError */
   async open(want: Want, signal: AbortSignal): Promise<Opened> {
-    const stat = want.backToSource === 'never' ? undefined : await this.#stat(signal)
-    const other = this.#active
-    if (other !== undefined && !serves(other, want)) await abortable(other.run.ended, signal)
-    return this.#lock.run(this.#world.spec.id, signal, () => this.#openLocked(want, stat, signal))
+    for (;;) {
+      const stat = want.backToSource === 'never' ? undefined : await this.#stat(signal)
+      const opened = await this.#lock.run(this.#world.spec.id, signal, () =>
+        this.#openLocked(want, stat, signal),
+      )
+      if (opened !== undefined) return opened
+      if (this.#active !== undefined) await abortable(this.#active.run.ended, signal)
+    }
   }
 
   /** Ends everything at once, as the death of the process does. */
@@ -151,10 +155,11 @@ export class Process {
     want: Want,
     stat: OriginStat | undefined,
     signal: AbortSignal,
-  ): Promise<Opened> {
+  ): Promise<Opened | undefined> {
     await this.#dropOld(stat)
     const active = this.#active
-    if (active !== undefined && active.run.open && serves(active, want)) {
+    if (active?.run.open) {
+      if (!serves(active, want)) return undefined
       checkRange(want.range, active.task.geometry)
       const { task, since } = active
       return { task, share: active.run.join(want.range), since }
