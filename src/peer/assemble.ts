@@ -19,7 +19,7 @@ import type { Transport } from '../transport/transport.ts'
 import { systemClock } from '../util/clock.ts'
 import { TokenBucket } from '../util/rate.ts'
 import { Scope } from '../util/scope.ts'
-import { Slots } from '../util/slots.ts'
+import { FairSlots } from '../util/fair-slots.ts'
 import { Announcements } from './announcements.ts'
 import { Closing } from './closing.ts'
 import { HostChannels } from './host-channels.ts'
@@ -91,7 +91,7 @@ async function build(
 
   const upload = await serveUploads(settings, addresses, closing)
   const limits = new Live(settings.limits)
-  const uploadPlaces = new Slots(settings.limits.uploadSlots)
+  const uploadPlaces = new FairSlots(settings.limits.uploadSlots)
   const uploadGate = gate(settings.limits.uploadBytesPerSecond)
   const rdma = new GrpcRdmaControl(channels)
   const transports = makeTransports(settings, addresses, {
@@ -265,7 +265,7 @@ function makeTransports(
   }: {
     readonly stores: readonly Store[]
     readonly uploadRate: MeteredGate
-    readonly uploadPlaces: Slots
+    readonly uploadPlaces: FairSlots
     readonly rdma: RdmaControl
   },
 ): Transport[] {

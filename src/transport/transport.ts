@@ -34,7 +34,7 @@ export interface TransportHost {
   readonly listen: { readonly ip: string; readonly port: number }
   /** Bytes per second that all uploads together may use, changeable at run time. */
   readonly uploadRate: RateGate
-  /** Pieces sent at the same time; the others wait in order. */
+  /** Pieces sent at the same time; the others wait, and children of different addresses have their turn one after the other. */
   readonly uploadSlots: number
   /** The places themselves, where all transports of a peer share them and their number changes at run time. @defaultValue `uploadSlots` places of one's own */
   readonly uploadPlaces?: PlaceGate
@@ -49,10 +49,10 @@ export interface TransportHost {
 /** Makes a transport for one peer. */
 export type TransportFactory = (host: TransportHost) => Transport
 
-/** Gives out places. `util/slots.ts` has the one that implements it. */
+/** Gives out places. `util/fair-slots.ts` has the one that implements it. */
 export interface PlaceGate {
-  /** Resolves with a place; dispose it to give it back. Rejects with the reason of the signal. */
-  take(signal: AbortSignal): Promise<Disposable>
+  /** Resolves with a place; dispose it to give it back. Rejects with the reason of the signal. @param owner - address of the child, where it is known: one alone does not get all of them */
+  take(signal: AbortSignal, owner?: string): Promise<Disposable>
 }
 
 /** Paces bytes. `util/rate.ts` has the token bucket that implements it. */

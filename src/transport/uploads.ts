@@ -3,7 +3,7 @@ import { publish } from '../hooks.ts'
 import type { TaskKind } from '../task/kind.ts'
 import type { OpenPiece } from '../task/ports.ts'
 import { Scope } from '../util/scope.ts'
-import { Slots } from '../util/slots.ts'
+import { FairSlots } from '../util/fair-slots.ts'
 import type { PlaceGate, TransportHost } from './transport.ts'
 import { Turns } from './turns.ts'
 
@@ -38,7 +38,7 @@ export class Uploads {
     this.#host = host
     this.#transport = transport
     this.#holdTimeoutMs = holdTimeoutMs
-    this.#slots = host.uploadPlaces ?? new Slots(host.uploadSlots)
+    this.#slots = host.uploadPlaces ?? new FairSlots(host.uploadSlots)
     this.#turns = new Turns(host.uploadRate, host.clock)
   }
 
@@ -46,12 +46,14 @@ export class Uploads {
    * Serves one piece: `send` gets it when its turn has come. The turn is taken after the piece is there, so that pieces which are still on
    * their way here hold nobody up.
    *
+   * @param from - address of the child, where it is known
    * @throws whatever the shelf or `send` throws; PeerError LIMIT_REACHED when the piece did not appear in time; the reason of `signal`
    */
   async serve(
     wanted: Wanted,
     signal: AbortSignal,
     send: (open: OpenPiece) => Promise<void>,
+    from?: string,
   ): Promise<void> {
     const state: { is: UploadState['is']; task: string; number: number } = {
       is: 'opening',
@@ -63,11 +65,10 @@ export class Uploads {
       const open = await this.#open(wanted, signal)
       try {
         state.is = 'waiting'
-        using _ = await this.#turns.take(`${wanted.taskId} ${wanted.number}`, signal)
-        await this.#place(signal, () => {
-          state.is = 'sending'
-          return send(open)
-        })
+        using _turn = await this.#turns.take(`${wanted.taskId} ${wanted.number}`, signal)
+        using _place = await this.#slots.take(signal, from)
+        state.is = 'sending'
+        await send(open)
       } finally {
         open.close()
       }
@@ -85,11 +86,6 @@ export class Uploads {
   /** What is being served, as plain data. */
   explain(): UploadState[] {
     return [...this.#running].map((state) => ({ ...state }))
-  }
-
-  async #place(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    using _ = await this.#slots.take(signal)
-    await work()
   }
 
   async #open(wanted: Wanted, signal: AbortSignal): Promise<OpenPiece> {

@@ -102,6 +102,21 @@ test('A peer serves others while many connections send a byte now and then', opt
 })
 
 test(
+  'A peer serves others while one address asks for pieces and takes none',
+  options,
+  async (t) => {
+    // Nobody is cut off for being slow while this test runs.
+    const on = await scene(t, 120_000)
+    const request = encodeRequest({ kind: 'standard', taskId: on.task, number: 0 })
+    const pieces = { ...on.places.pieces, localAddress: '127.0.0.2' }
+    await endures(on, 1000, async () => {
+      await many(on, pieces, 100, (socket) => socket.write(Buffer.concat([request, request])))
+    })
+    assert.ok(on.attack.open > 90)
+  },
+)
+
+test(
   'A peer takes no memory for lengths of 2³²−1 and for headers without end',
   options,
   async (t) => {

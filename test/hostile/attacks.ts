@@ -3,7 +3,9 @@ import { connect, type Socket } from 'node:net'
 import { encodeRequest } from '../../src/transport/vortex.ts'
 
 /** A port or a unix socket. */
-export type Place = { readonly port: number; readonly host: string } | { readonly path: string }
+export type Place =
+  | { readonly port: number; readonly host: string; readonly localAddress?: string }
+  | { readonly path: string }
 
 /** Sockets of an attacker. They are never read from unless the attack says so, and end with `end()`. */
 export class Attack {

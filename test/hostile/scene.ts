@@ -27,12 +27,12 @@ export interface Scene {
   serves(): Promise<void>
 }
 
-/** Sets it up. Everything is gone at the end of the test. */
-export async function scene(t: TestContext): Promise<Scene> {
+/** Sets it up. Everything is gone at the end of the test. @param stallTimeoutMs - of the victim's TCP transport */
+export async function scene(t: TestContext, stallTimeoutMs = 1000): Promise<Scene> {
   const from = await origin(t, { length: contentBytes })
   const folder = tempFolder(t)
   const socketPath = join(folder, 'p.sock')
-  const args = { url: from.url, dir: join(folder, 'store'), socketPath }
+  const args = { url: from.url, dir: join(folder, 'store'), socketPath, stallTimeoutMs }
   const victim = fork(fileURLToPath(new URL('./victim.js', import.meta.url)), [
     JSON.stringify(args),
   ])

@@ -145,7 +145,7 @@ export class ChildConnection {
     const signal = this.#gone.signal
     let begun = false
     try {
-      await this.#host.uploads.serve(request, signal, async (open) => {
+      const send = async (open: OpenPiece): Promise<void> => {
         const head = headOf(request, open)
         const takeHead: TakeHead = () => {
           if (begun) return []
@@ -157,7 +157,8 @@ export class ChildConnection {
         const sendHead = (): Promise<void> => this.#outbox.write(...takeHead())
         const sent = await sendFile(parts, open, sendHead, signal)
         await this.#sendFromDisk(open, sent, takeHead, signal)
-      })
+      }
+      await this.#host.uploads.serve(request, signal, send, this.#socket.remoteAddress)
     } catch (error) {
       if (signal.aborted) return
       if (begun) this.destroy()
