@@ -65,10 +65,11 @@ export class Uploads {
       const open = await this.#open(wanted, signal)
       try {
         state.is = 'waiting'
-        using _turn = await this.#turns.take(`${wanted.taskId} ${wanted.number}`, signal)
-        using _place = await this.#slots.take(signal, from)
-        state.is = 'sending'
-        await send(open)
+        using _ = await this.#turns.take(`${wanted.taskId} ${wanted.number}`, signal)
+        await this.#place(from, signal, () => {
+          state.is = 'sending'
+          return send(open)
+        })
       } finally {
         open.close()
       }
@@ -86,6 +87,15 @@ export class Uploads {
   /** What is being served, as plain data. */
   explain(): UploadState[] {
     return [...this.#running].map((state) => ({ ...state }))
+  }
+
+  async #place(
+    from: string | undefined,
+    signal: AbortSignal,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    using _ = await this.#slots.take(signal, from)
+    await work()
   }
 
   async #open(wanted: Wanted, signal: AbortSignal): Promise<OpenPiece> {
