@@ -27,9 +27,9 @@ export interface Row {
 
 /** What a benchmark is run with. */
 export interface Settings {
-  /** Less of everything: all benchmarks together end within a minute. */
+  /** Less of everything: all benchmarks together end within a minute. What cannot be that short is a row that says `not in --quick`. */
   readonly quick: boolean
-  /** Measured runs of each side. @defaultValue `7`, and `3` when quick */
+  /** Measured runs of each side. @defaultValue `7`, and `2` when quick */
   readonly runs?: number
   /** Bytes of the content that is moved. @defaultValue what suits the benchmark */
   readonly bytes?: number

@@ -42,6 +42,10 @@ export class DragonflyPair {
       DaemonProgram.start(t, options),
       DaemonProgram.start(t, options),
     ])
+    // Asked to end they take ten seconds, and nothing of theirs is needed again.
+    t.after(async () => {
+      for (const { program } of [...daemons, scheduler]) await program.kill()
+    })
     return new DragonflyPair(t, scheduler, daemons, origin, statSync(source).size)
   }
 

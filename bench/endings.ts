@@ -9,8 +9,8 @@ export class Endings implements Ending, AsyncDisposable {
     this.#releases.push(fn)
   }
 
-  /** Ends everything. */
+  /** Ends everything, what began last first. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const release of this.#releases) await release()
+    for (const release of this.#releases.toReversed()) await release()
   }
 }

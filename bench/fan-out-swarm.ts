@@ -1,9 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { PeerOptions } from '../src/index.ts'
 import { Origin } from '../test/support/origin.ts'
 import type { Answer, Order } from './fan-out-peer.ts'
+import { Meter } from './meter.ts'
+import { median } from './statistics.ts'
 
 /** Bytes of a piece: the shortest that the protocol has. */
 export const pieceBytes: number = 4 * 1024 * 1024
@@ -32,10 +35,14 @@ export interface FanOutOptions {
 export interface FanOutResult {
   /** When the last had everything, after the first began. */
   readonly rounds: number
+  /** When the middle one had. */
+  readonly middle: number
   /** Against what nobody can beat. */
   readonly ratio: number
   /** What the origin gave, against the content. */
   readonly origin: number
+  /** Share of all processors that the peers used: near 1 it is the machine that is measured, not the choice of parents. */
+  readonly busy: number
 }
 
 /** Rounds in which nobody can be faster: the last piece leaves the seed in round B and needs ⌊log₂N⌋ more. A round is the time of one piece on one uplink. */
@@ -77,6 +84,8 @@ export async function runFanOut(options: FanOutOptions): Promise<FanOutResult> {
     const gapMs = (spreadRounds * roundMs) / Math.max(1, peers - 1)
     // Those who share a process do not start one after another.
     const startMs = Array.from({ length: peers }, (_, at) => beginMs + at * gapMs)
+    const meter = new Meter([seed, ...groups].map(({ pid }) => pid))
+    const before = meter.cpuSeconds()
     const ends = await Promise.all(
       groups.map((group, at) =>
         group.download(
@@ -85,8 +94,16 @@ export async function runFanOut(options: FanOutOptions): Promise<FanOutResult> {
         ),
       ),
     )
-    const rounds = (Math.max(...ends.flat()) - beginMs) / roundMs
-    return { rounds, ratio: rounds / boundOf(options), origin: origin.counts.bytes / length }
+    const used = meter.cpuSeconds() - before
+    const tookMs = Math.max(...ends.flat()) - beginMs
+    const rounds = tookMs / roundMs
+    return {
+      rounds,
+      middle: (median(ends.flat()) - beginMs) / roundMs,
+      ratio: rounds / boundOf(options),
+      origin: origin.counts.bytes / length,
+      busy: (used * 1000) / (tookMs * availableParallelism()),
+    }
   } finally {
     await Promise.all([seed, ...groups].map((group) => group.end()))
     await Promise.all([origin.close(), warm.close()])
@@ -103,6 +120,11 @@ class Group {
     this.#child = fork(path('./fan-out-peer.js'), {
       execArgv: rule === 'ours' ? [] : ['--import', other],
     })
+  }
+
+  /** Of the process. */
+  get pid(): number {
+    return this.#child.pid ?? -1
   }
 
   /** Starts peers. Resolves with the address by which others join the first. */

@@ -6,7 +6,7 @@ import { Endings } from './endings.ts'
 import { interleaved, type Sample } from './interleaved.ts'
 import { ran, Served, type Transferred } from './reference.ts'
 import { sourceFile } from './source-file.ts'
-import { mebibyte } from './statistics.ts'
+import { mebibyte, notQuick } from './statistics.ts'
 import { Swarm } from './swarm.ts'
 import { TorrentPair } from './torrent-pair.ts'
 import { transferRows } from './transfer-rows.ts'
@@ -29,7 +29,7 @@ export const programs: Benchmark = {
     const noDragonfly = whyNot()
     const pair =
       noDragonfly === undefined ? await DragonflyPair.start(endings, origin, source) : undefined
-    const noTorrent = installWebtorrent()
+    const noTorrent = settings.quick ? notQuick : installWebtorrent()
     await using torrents =
       noTorrent === undefined ? await TorrentPair.start(settings.folder, source) : undefined
     await using swarm = await Swarm.start(settings, {

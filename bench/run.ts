@@ -1,18 +1,11 @@
-/**
- * All benchmarks, each beside its reference, and the goals of the project.
- *
- *   npm run bench -- [--quick] [--only NAME]… [--runs N] [--bytes N] [--folder PATH] [--json FILE] [--strict] [--list]
- *
- * `--only` can be repeated, or take names with commas between them. `--folder` is where files are written, a new folder below it (the folder for temporary files).
- * Prints a table; `--json` writes the same as a list of `Row`. The exit code is 0 when everything ran, whatever was measured; with `--strict` only
- * when every goal is reached. Linux only.
- */
+/** All benchmarks, each beside its reference, and the goals of the project. `--help` says how it is used. Linux only. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import type { Benchmark, Row, Settings } from './benchmark.ts'
-import { fanOut } from './fan-out.ts'
+import { fanOut8, fanOut16, fanOut64 } from './fan-out.ts'
 import { rowsAsJson } from './json.ts'
 import { memory } from './memory.ts'
 import { originFile, originMemory } from './origin.ts'
@@ -22,6 +15,7 @@ import { rdmaSoftware } from './rdma.ts'
 import { serving } from './serving.ts'
 import { silentParent } from './silent-parent.ts'
 import { small } from './small.ts'
+import { notMeasured, notQuick } from './statistics.ts'
 import { table } from './table.ts'
 import { heldMemory, oneParentFile, oneParentMemory, threeParentsFile } from './transfers.ts'
 
@@ -38,13 +32,36 @@ const benchmarks: readonly Benchmark[] = [
   memory,
   silentParent,
   originShare,
-  fanOut,
   small,
+  fanOut8,
+  fanOut16,
+  fanOut64,
   rdmaSoftware,
 ]
 
+/** Milliseconds after which a benchmark has to have ended. */
+const msMax = { quick: 20_000, thorough: 900_000 } as const
+/** Milliseconds after which a quick run begins no other benchmark. */
+const quickBeginMsMax = 45_000
+
+const help = `npm run bench -- [options]
+
+Measures every goal of the project beside a reference that runs in turn with it, and prints a table. Takes about 20 minutes on a quiet machine with two cores.
+DRAGONFLY_BIN names the folder of the real Dragonfly programs; without it what needs them is a row that says so.
+
+  --quick        within a minute: fewer runs, smaller inputs, and what cannot be that short is a row that says "not in --quick"
+  --only NAME    this benchmark alone, or all whose names begin with NAME-; can be repeated, or take names with commas between them
+  --runs N       measured runs of each side (7; quick: 2)
+  --bytes N      bytes of the content that is moved
+  --folder PATH  where files are written, in a new folder that is removed (the folder for temporary files)
+  --json FILE    writes the rows as a list of objects too, after each benchmark
+  --strict       exits with 0 only when every goal that was measured is reached, not whenever everything ran
+  --list         the benchmarks
+  --help         this`
+
 const { values } = parseArgs({
   options: {
+    help: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
     only: { type: 'string', multiple: true, default: [] },
     runs: { type: 'string' },
@@ -56,7 +73,8 @@ const { values } = parseArgs({
   },
 })
 
-if (values.list) for (const { name, about } of benchmarks) console.log(`${name}: ${about}`)
+if (values.help) console.log(help)
+else if (values.list) for (const { name, about } of benchmarks) console.log(`${name}: ${about}`)
 else await main(chosen(values.only.flatMap((names) => names.split(','))))
 
 async function main(wanted: readonly Benchmark[]): Promise<void> {
@@ -65,23 +83,53 @@ async function main(wanted: readonly Benchmark[]): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
   const rows: Row[] = []
   const failed: string[] = []
+  const seconds: string[] = []
+  const begun = performance.now()
   for (const benchmark of wanted) {
+    const { name, about } = benchmark
+    const at = performance.now()
+    const late = values.quick && at - begun > quickBeginMsMax
     try {
-      rows.push(...(await benchmark.run(settings(benchmark.name, folder))))
+      if (late)
+        rows.push(notMeasured({ name: about, unit: '', why: `${notQuick}: the time is over` }))
+      else rows.push(...(await inTime(benchmark, folder)))
     } catch (error) {
-      failed.push(benchmark.name)
-      console.error(`${benchmark.name} could not run:`, error)
+      failed.push(name)
+      const why = error instanceof Error ? error.message : String(error)
+      rows.push(notMeasured({ name: about, unit: '', why: why.split('\n', 1).join('') }))
+      console.error(`${name} could not run:`, error)
     }
+    if (!late) seconds.push(`${name} ${((performance.now() - at) / 1000).toFixed(0)}`)
     // After each, so that what was measured is not lost when the run is ended early.
     if (values.json !== undefined) writeFileSync(values.json, rowsAsJson(rows))
   }
   console.log(table(rows))
+  if (values.quick)
+    console.log('Quick: inputs so small that beginnings count. Goals are for runs without --quick.')
   for (const { name, note, holds } of rows) {
     if (holds === false && note !== undefined) console.log(`${name}: ${note}`)
   }
+  console.log(`Seconds: ${seconds.join(', ')}`)
   if (failed.length > 0) console.log(`Could not run: ${failed.join(', ')}`)
   const missed = values.strict && rows.some(({ holds }) => holds === false)
-  process.exitCode = failed.length > 0 || missed ? 1 : 0
+  // A benchmark that did not end would keep the process.
+  process.exit(failed.length > 0 || missed ? 1 : 0)
+}
+
+/** Runs one, unless it takes so long that it hangs. */
+async function inTime(benchmark: Benchmark, folder: string): Promise<readonly Row[]> {
+  const limitMs = values.quick ? msMax.quick : msMax.thorough
+  const over = new AbortController()
+  const hangs = setTimeout(limitMs, undefined, { signal: over.signal }).then(() => {
+    throw new Error(`It did not end within ${limitMs / 1000} s`)
+  })
+  // Only the one that comes first counts.
+  hangs.catch(() => undefined)
+  try {
+    return await Promise.race([benchmark.run(settings(benchmark.name, folder)), hangs])
+  } finally {
+    over.abort()
+  }
 }
 
 function settings(name: string, folder: string): Settings {
@@ -99,8 +147,12 @@ function settings(name: string, folder: string): Settings {
   }
 }
 
+/** A name stands for the benchmark that is called so, or for all whose names begin so: `fan-out` is all three of them. */
 function chosen(names: readonly string[]): readonly Benchmark[] {
-  const unknown = names.filter((name) => !benchmarks.some((each) => each.name === name))
+  const means = (wanted: string, { name }: Benchmark): boolean =>
+    name === wanted || name.startsWith(`${wanted}-`)
+  const unknown = names.filter((name) => !benchmarks.some((each) => means(name, each)))
   if (unknown.length > 0) throw new RangeError(`There is no benchmark ${unknown.join(', ')}`)
-  return names.length === 0 ? benchmarks : benchmarks.filter(({ name }) => names.includes(name))
+  if (names.length === 0) return benchmarks
+  return benchmarks.filter((each) => names.some((name) => means(name, each)))
 }

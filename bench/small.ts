@@ -5,6 +5,7 @@ import type { Benchmark, Row, Settings } from './benchmark.ts'
 import { SmallOrigin } from './small-origin.ts'
 import type { Answer, Way } from './small-peer.ts'
 import { SmallProcess } from './small-process.ts'
+import { notMeasured, notQuick } from './statistics.ts'
 
 const mebibyte = 1024 * 1024
 const lengths = [1, 4096, 65_536, mebibyte] as const
@@ -103,6 +104,10 @@ async function far(world: World): Promise<Row[]> {
 }
 
 async function own(world: World): Promise<Row[]> {
+  if (world.settings.quick) {
+    const name = 'small: from a peer into memory, own scheduler'
+    return [notMeasured({ name, unit: 'ms', why: notQuick })]
+  }
   const child = await world.peer()
   const holder = await world.peer(child.scheduler)
   const one = { child, holder, way: 'bytes', backToSource: 'never' } as const
@@ -122,7 +127,7 @@ const into: Readonly<Record<Way, string>> = {
 async function latency(world: World, one: Case): Promise<Row[]> {
   const { name, child, holder, way, backToSource } = one
   const skipped = name === 'warm up' ? 0 : 8
-  const count = name === 'warm up' ? world.count(warmUp.full, warmUp.quick) : world.count(400, 80)
+  const count = name === 'warm up' ? world.count(warmUp.full, warmUp.quick) : world.count(400, 48)
   const urls = world.origin.urls(name.replace(/\W+/g, '-'), count, lengths)
   await holder?.ask(keep(urls))
   const order = { is: 'fetch', urls, way, atOnce: 1, backToSource } as const
@@ -141,32 +146,34 @@ async function latency(world: World, one: Case): Promise<Row[]> {
 
 /** 10 000 one after another, then 200 at once, over and over. */
 async function many(world: World): Promise<Row[]> {
+  if (world.settings.quick) {
+    const name = 'small: what 10 000 one after another and 200 at once leave behind'
+    return [notMeasured({ name, unit: '', why: notQuick })]
+  }
   const holder = await world.peer()
   const child = await world.peer(holder.scheduler)
-  const part = world.count(1000, 80)
-  const parts = world.count(10, 3)
+  const part = 1000
+  const parts = 10
   const say = (what: string): void => world.settings.say(`small: ${what}`)
   const answers: Answer[] = []
   const medians: number[] = []
+  const cpuMs: number[] = []
   // The first part warms up.
   for (let number = 0; number <= parts; number++) {
     say(`part ${number} of ${parts}, ${part} tasks each`)
     const urls = world.origin.urls(`many-${number}`, part, [1, 4096])
     await holder.ask(keep(urls))
-    const { latencies } = await child.ask(taking(urls, 1))
+    const { cpuSeconds: cpuBefore } = await child.ask({ is: 'measure' })
+    const { latencies, cpuSeconds } = await child.ask(taking(urls, 1))
     medians.push(quantile(latencies, 0.5))
+    cpuMs.push(((cpuSeconds - cpuBefore) * 1000) / part)
     answers.push(await child.ask({ is: 'measure' }))
   }
-  const [, first] = medians
-  const last = medians.at(-1) ?? 0
   const [, before, after] = [answers[0], answers[1], answers.at(-1)]
   const rows = [
-    bounded(
-      `small: p50 of the last ${part} of ${part * parts} against the first`,
-      last / (first ?? 1),
-      'times',
-      1.25,
-    ),
+    lastAgainstFirst(`small: p50 of the last ${part} of ${part * parts}`, medians, 'ms'),
+    // A busy machine has little to do with it.
+    lastAgainstFirst(`small: processor time of the last ${part}`, cpuMs, 'ms a task'),
     growth(`small: heap after ${part * (parts - 1)} more`, before, after, 'heapBytes', 8),
     growth(
       `small: resident memory after ${part * (parts - 1)} more`,
@@ -182,13 +189,8 @@ async function many(world: World): Promise<Row[]> {
       16,
     ),
   ]
-  const cpuMs = ((after?.cpuSeconds ?? 0) - (before?.cpuSeconds ?? 0)) * 1000
   rows.push(
-    told(
-      'small: processor time of a task in the peer that fetches',
-      cpuMs / (part * (parts - 1)),
-      'ms',
-    ),
+    told('small: processor time of a task in the peer that fetches', quantile(cpuMs, 0.5), 'ms'),
   )
   rows.push(...(await atOnce(world, holder, child)))
   rows.push(...(await held(holder)))
@@ -198,7 +200,7 @@ async function many(world: World): Promise<Row[]> {
 }
 
 async function atOnce(world: World, holder: SmallProcess, child: SmallProcess): Promise<Row[]> {
-  const rounds = world.count(10, 4)
+  const rounds = 10
   const times: number[] = []
   const answers: Answer[] = []
   for (let round = 0; round < rounds; round++) {
@@ -244,6 +246,13 @@ function keep(urls: readonly string[]) {
 function taking(urls: readonly string[], count: number) {
   const way: Way = 'bytes'
   return { is: 'fetch', urls, way, atOnce: count, backToSource: 'never', folder: '' } as const
+}
+
+/** Whether it takes longer and longer. The first part warmed up. */
+function lastAgainstFirst(name: string, [, ...parts]: readonly number[], unit: string): Row {
+  const note = `part by part: ${parts.map((each) => each.toFixed(1)).join(', ')} ${unit}`
+  const times = (parts.at(-1) ?? Number.NaN) / (parts[0] ?? Number.NaN)
+  return bounded(`${name} against the first`, times, 'times', 1.25, note)
 }
 
 function growth(

@@ -83,6 +83,21 @@ export function bounded({ name, unit, values, max, reference, note }: Bounded): 
   }
 }
 
+/** Why a row is not there when `Settings.quick` is set. */
+export const notQuick: string = 'not in --quick'
+
+/** A row that stands for what could not be measured, and says why. */
+export function notMeasured(row: {
+  readonly name: string
+  readonly unit: string
+  readonly goal?: string
+  readonly why: string
+}): Row {
+  const { name, unit, goal = '', why } = row
+  const nothing = { value: Number.NaN, referenceValue: Number.NaN, ratio: Number.NaN }
+  return { name, unit, ...nothing, reference: '', goal, holds: undefined, note: why }
+}
+
 function reached(ratio: number, goal: Goal): boolean {
   return goal.is === 'at least' ? ratio >= goal.ratio : ratio <= goal.ratio
 }

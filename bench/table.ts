@@ -17,16 +17,23 @@ export function table(rows: readonly Row[]): string {
 }
 
 function cellsOf(row: Row): string[] {
-  const { name, value, unit, reference, referenceValue, ratio, goal, holds } = row
+  const { name, value, unit, reference, referenceValue, ratio, goal } = row
   return [
     name,
-    `${shown(value)}${rangeShown(row.range)} ${unit}`,
+    `${shown(value)}${rangeShown(row.range)} ${unit}`.replace(/^- .*/, '-'),
     `${shown(referenceValue)}${rangeShown(row.referenceRange)}`,
     reference,
     shown(ratio),
     goal,
-    holds === undefined ? '' : holds ? 'holds' : 'NOT REACHED',
+    verdict(row),
   ]
+}
+
+function verdict({ value, ratio, goal, holds, note = '' }: Row): string {
+  if (Number.isNaN(value)) return `not measured: ${note}`
+  if (goal !== '' && Number.isNaN(ratio)) return note
+  if (holds === undefined) return ''
+  return holds ? 'holds' : 'NOT REACHED'
 }
 
 /** Three digits that count. */

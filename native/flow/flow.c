@@ -118,6 +118,22 @@ static napi_value xxh64_call(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* The engine frees the memory of a detached array at once. In JavaScript it is empty then; a call of the system that still reads it gets other bytes. */
+static napi_value release_call(napi_env env, napi_callback_info info) {
+  napi_value values[1], buffer = NULL, result = NULL;
+  void *bytes = NULL, *all = NULL;
+  size_t length = 0, offset = 0, all_length = 0;
+  bool released = false;
+  if (arguments(env, info, 1, values) == NULL) return NULL;
+  if (!bytes_of(env, values[0], "`bytes` must be a Uint8Array", &bytes, &length)) return NULL;
+  if (napi_get_typedarray_info(env, values[0], NULL, NULL, NULL, &buffer, &offset) == napi_ok &&
+      napi_get_arraybuffer_info(env, buffer, &all, &all_length) == napi_ok && length == all_length && length > 0) {
+    released = napi_detach_arraybuffer(env, buffer) == napi_ok;
+  }
+  napi_get_boolean(env, released, &result);
+  return result;
+}
+
 static void free_job(napi_env env, struct job *job) {
   if (job->done != NULL) napi_delete_reference(env, job->done);
   if (job->state != NULL) napi_delete_reference(env, job->state);
@@ -246,6 +262,7 @@ NAPI_MODULE_INIT() {
     {"add", add_call},
     {"crc", crc_call},
     {"xxh64", xxh64_call},
+    {"release", release_call},
     {"send", send_call},
     {"receive", receive_call},
     {"cancel", cancel_call},

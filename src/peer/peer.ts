@@ -178,7 +178,10 @@ export class Peer implements AsyncDisposable {
     limits.set(changedLimits(limits.now, change))
   }
 
-  /** The whole state as plain data: what is downloading, from whom, what it waits for, what is kept. Holds no credential. */
+  /**
+   * The state as plain data: what is downloading, from whom, what it waits for, what is kept. Holds no credential. Of more than 256 tasks of an embedded scheduler it
+   * tells those that are unfinished and the newest, and under `leftOut` how many there are beside them: it takes milliseconds, however many there are.
+   */
   explain(): Record<string, unknown> {
     return { state: this.#state.is, ...this.#assembly.explain() }
   }

@@ -1,7 +1,8 @@
 import { Socket } from 'node:net'
 import { createSecureContext, rootCertificates } from 'node:tls'
-import { Agent, type Dispatcher, buildConnector } from 'undici'
+import type { Agent, Dispatcher, buildConnector } from 'undici'
 import { abortable } from '../util/scope.ts'
+import { type HttpClient, loadHttpClient } from './http-client.ts'
 
 /** Most bytes that all fields of one answer may have. Signed redirect targets run to a few KiB. */
 export const responseHeaderBytesMax: number = 32 * 1024
@@ -40,29 +41,21 @@ export type Response = Dispatcher.ResponseData
  * once it is connected, and keeps the process alive until then (nodejs/undici #386, #4405).
  */
 export class Connections {
-  readonly #agent: Agent
+  readonly #settings: Omit<ConnectionSettings, 'tls'>
+  /** Parsed at once, so that wrong certificates are told of when they are given. */
+  readonly #secure: object
+  /** Made with the first request. */
+  #client: Promise<Client> | undefined
+  #closed = false
   /** Sockets that are being connected, with their origin. */
   readonly #connecting = new Map<Socket, string>()
   /** How many requests wait for an answer, by origin. */
   readonly #waiting = new Map<string, number>()
 
   constructor(settings: ConnectionSettings) {
-    const connect = buildConnector({
-      timeout: settings.connectTimeoutMs,
-      rejectUnauthorized: true, // said aloud, so that NODE_TLS_REJECT_UNAUTHORIZED has no effect
-      ...secure(settings.tls),
-    })
-    this.#agent = new Agent({
-      connect: (options, callback) => this.#connect(connect, options, callback),
-      connections: settings.connectionsPerOrigin,
-      pipelining: 1,
-      maxOrigins: originsMax,
-      maxHeaderSize: responseHeaderBytesMax,
-      headersTimeout: settings.headersTimeoutMs,
-      bodyTimeout: settings.idleTimeoutMs,
-      keepAliveTimeout: settings.keepAliveMs,
-      keepAliveMaxTimeout: settings.keepAliveMs,
-    })
+    const { tls, ...others } = settings
+    this.#settings = others
+    this.#secure = secure(tls)
   }
 
   /** Sends a GET and waits for the fields of the answer. Waits while all connections to the origin are taken. */
@@ -76,8 +69,11 @@ export class Connections {
     const path = url.pathname + url.search
     this.#count(origin, 1)
     try {
-      const request = this.#agent.request({ origin, path, method: 'GET', headers, signal })
-      return await abortable(request, signal)
+      const { agent, request } = await abortable(this.#ready(), signal)
+      return await abortable(
+        request(agent, { origin, path, method: 'GET', headers, signal }),
+        signal,
+      )
     } finally {
       this.#count(origin, -1)
       if (signal.aborted && !this.#waiting.has(origin)) this.#giveUp(origin)
@@ -86,8 +82,41 @@ export class Connections {
 
   /** Ends every connection, in use or not. */
   async close(): Promise<void> {
+    this.#closed = true
     this.#giveUp()
-    await this.#agent.destroy()
+    const client = await this.#client?.catch(() => undefined) // it has told those who asked
+    await client?.agent.destroy()
+  }
+
+  async #ready(): Promise<Client> {
+    if (this.#closed) throw Object.assign(new Error('Closed'), { code: 'UND_ERR_DESTROYED' })
+    this.#client ??= this.#start().catch((error: unknown) => {
+      this.#client = undefined
+      throw error
+    })
+    return await this.#client
+  }
+
+  async #start(): Promise<Client> {
+    const { Agent: AgentOf, buildConnector: connectorOf, request } = await loadHttpClient()
+    const settings = this.#settings
+    const connect = connectorOf({
+      timeout: settings.connectTimeoutMs,
+      rejectUnauthorized: true, // said aloud, so that NODE_TLS_REJECT_UNAUTHORIZED has no effect
+      ...this.#secure,
+    })
+    const agent = new AgentOf({
+      connect: (options, callback) => this.#connect(connect, options, callback),
+      connections: settings.connectionsPerOrigin,
+      pipelining: 1,
+      maxOrigins: originsMax,
+      maxHeaderSize: responseHeaderBytesMax,
+      headersTimeout: settings.headersTimeoutMs,
+      bodyTimeout: settings.idleTimeoutMs,
+      keepAliveTimeout: settings.keepAliveMs,
+      keepAliveMaxTimeout: settings.keepAliveMs,
+    })
+    return { agent, request }
   }
 
   #connect(
@@ -118,6 +147,11 @@ export class Connections {
       socket.destroy(new Error('Nobody waits for this connection'))
     }
   }
+}
+
+interface Client {
+  readonly agent: Agent
+  readonly request: HttpClient['request']
 }
 
 /** Frees the connection of an answer whose body is not wanted. Reads a bounded rest, in the background. */

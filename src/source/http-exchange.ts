@@ -38,6 +38,8 @@ export interface Exchanger {
   readonly clock: Clock
   readonly userAgent: string
   readonly allowDowngrade: boolean
+  /** Gives the memory of a chunk back at once; undefined where nothing can, and it is there until it is collected. */
+  readonly release: ((chunk: Uint8Array) => void) | undefined
 }
 
 /**

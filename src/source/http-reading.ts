@@ -210,6 +210,8 @@ export class HttpReading {
         this.#position += wanted.length
         this.#retries.progressed(wanted.length)
         yield wanted
+        // Copied by now, says the contract. A read has memory of its own each time, and tens of MiB of it come together before they are collected.
+        this.#by.release?.(pulled.chunk)
       }
       return undefined
     } finally {

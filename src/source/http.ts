@@ -1,5 +1,6 @@
 import type { OriginStat } from '../task/ports.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
+import { loadFlow } from '../util/flow.ts'
 import { describe, flag, refuseUnknown, text, wholeNumber } from '../util/settings.ts'
 import { Connections, type HttpTls } from './connections.ts'
 import type { Exchanger } from './http-exchange.ts'
@@ -76,6 +77,7 @@ class HttpSource implements Source {
     const wanted = { ...httpDefaults, ...withoutUndefined(options) }
     const whole = (name: keyof typeof httpDefaults, min: number, max: number): number =>
       wholeNumber(`http.${name}`, wanted[name], min, max)
+    const flow = loadFlow()
     this.#policy = { retriesMax: whole('retriesMax', 0, 100), clock, random }
     this.#by = {
       connections: new Connections({
@@ -89,6 +91,7 @@ class HttpSource implements Source {
       clock,
       userAgent: text('http.userAgent', wanted.userAgent, 256),
       allowDowngrade: flag('http.allowDowngrade', wanted.allowDowngrade),
+      release: flow === undefined ? undefined : (chunk) => flow.release(chunk),
     }
   }
 

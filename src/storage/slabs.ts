@@ -2,8 +2,8 @@ import { deferred, type Deferred } from '../util/deferred.ts'
 
 /** Slabs in a pool: with `slabBytes` this bounds what pieces on their way to disk take, whatever their length. */
 export const slabCount = 16
-/** Bytes of one slab. Long enough that a write is one long call, short enough that it is still in the cache of the processor then. */
-export const slabBytes: number = 1024 * 1024
+/** Bytes of one slab. Long enough that a write is one long call, short enough that it is still in the cache of the processor then, and that all of them are little. */
+export const slabBytes: number = 512 * 1024
 
 /**
  * Reused memory for bytes on their way to or from the disk. Slabs are made on first use, never given back to the machine, and handed out last

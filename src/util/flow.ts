@@ -23,6 +23,11 @@ export interface NativeFlow {
   /** The xxh64 of everything added; it was asked for at the beginning. */
   xxh64(sums: Uint8Array): bigint
   /**
+   * Gives the memory of an array back at once, which is otherwise there until it is collected. The array is empty then; no call that was handed it may still run. False, and
+   * nothing has happened: it is not all of its buffer, so somebody else may have the rest, or the engine does not allow it.
+   */
+  release(bytes: Uint8Array): boolean
+  /**
    * Sends a part of a file over a socket, and calls `done` once, later. The number is for `cancel()`. Both descriptors may be closed at once: the addon has
    * duplicates. `done` is called when everything has gone, after a failure, and about 50 ms after the beginning if some bytes have gone by then.
    *

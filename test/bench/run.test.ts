@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { panels, svg } from '../../bench/bars.ts'
 import type { Row } from '../../bench/benchmark.ts'
 import { rowsAsJson, rowsOfJson } from '../../bench/json.ts'
+import { notMeasured } from '../../bench/statistics.ts'
 import { table } from '../../bench/table.ts'
 import { projectRoot } from '../support/project-root.ts'
 import { tempFolder } from '../support/temp-folder.ts'
@@ -73,9 +74,47 @@ test('run.js knows its benchmarks', async () => {
   for (const name of ['one-parent-file', 'programs', 'memory', 'silent-parent', 'origin-share']) {
     assert.match(stdout, new RegExp(`^${name}: `, 'm'))
   }
+  const help = await run('run.js', ['--help'])
+  for (const option of [
+    '--quick',
+    '--only',
+    '--runs',
+    '--bytes',
+    '--folder',
+    '--json',
+    '--strict',
+  ]) {
+    assert.match(help.stdout, new RegExp(`^  ${option} `, 'm'))
+  }
   const unknown = await run('run.js', ['--only', 'nothing'])
   assert.equal(unknown.code, 1)
   assert.match(unknown.stderr, /There is no benchmark nothing/)
+})
+
+test('run.js has rows for what a quick run leaves out, and takes only whole parts of names', async (t: TestContext) => {
+  const json = join(tempFolder(t), 'results.json')
+  const { code, stdout } = await run('run.js', [
+    '--quick',
+    '--only',
+    'fan-out-16,fan-out-64',
+    '--json',
+    json,
+  ])
+  assert.equal(code, 0)
+  assert.match(
+    stdout,
+    /^fan-out to 64 peers +- +- +- +ratio ≤ 1\.4 +not measured: not in --quick$/m,
+  )
+  const rows = rowsOfJson(readFileSync(json, 'utf8'))
+  assert.deepEqual(
+    rows.map(({ name, value, holds, note }) => [name, value, holds, note]),
+    [
+      ['fan-out to 16 peers', Number.NaN, undefined, 'not in --quick'],
+      ['fan-out to 64 peers', Number.NaN, undefined, 'not in --quick'],
+    ],
+  )
+  const unknown = await run('run.js', ['--only', 'fan-o'])
+  assert.match(unknown.stderr, /There is no benchmark fan-o\b/)
 })
 
 test('rowsOfJson() reads what rowsAsJson() wrote, with null for what there is not', () => {
@@ -101,6 +140,10 @@ test('table() has a line for each row, and says what is not reached', () => {
   )
   assert.match(lines[2] ?? '', / holds$/)
   assert.match(lines[3] ?? '', /0\.50$/)
+  const why = { name: 'memory', unit: 'MiB', goal: '≤ 128 MiB', why: 'not here' }
+  assert.match(table([notMeasured(why)]), /^memory +- +- +- +≤ 128 MiB +not measured: not here$/m)
+  const alone: Row = { ...row, ratio: Number.NaN, holds: undefined, note: 'not compared: why' }
+  assert.match(table([alone]), /not compared: why$/m)
 })
 
 test('chart.js draws the figures of the JSON', async (t: TestContext) => {

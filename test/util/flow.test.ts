@@ -71,6 +71,22 @@ if (flow !== undefined) {
     assert.equal(needed().crc(sums), crc32(bytes))
   })
 
+  test('NativeFlow.release() empties an array that is all of its buffer, and no other', () => {
+    const whole = new Uint8Array(64 * 1024).fill(7)
+    const other = new Uint8Array(whole.buffer, 10)
+    assert.equal(needed().release(other), false)
+    assert.equal(other[0], 7)
+    const before = process.memoryUsage().arrayBuffers
+    assert.equal(needed().release(whole), true)
+    assert.equal(process.memoryUsage().arrayBuffers, before - 64 * 1024)
+    assert.equal(whole.length + other.length + whole.buffer.byteLength, 0)
+    assert.equal(needed().release(whole), false)
+    const shared = new Uint8Array(new SharedArrayBuffer(100))
+    assert.equal(needed().release(shared), false)
+    assert.equal(needed().release(Buffer.allocUnsafe(100)), false)
+    assert.equal(shared.length, 100)
+  })
+
   test('NativeFlow throws for wrong arguments', () => {
     const calls = needed() as unknown as Record<string, (...values: unknown[]) => unknown>
     const sums = needed().sums(true)
