@@ -22,8 +22,9 @@ export interface Source {
   stat(request: SourceRequest): Promise<OriginStat>
   /**
    * Content from `offset` on, `length` bytes or to its end, in order. A source whose `stat` says `ranges: false` is only ever asked from offset 0 to the end.
-   * A chunk is copied before the next one is asked for. More or fewer bytes than asked for end the read with ORIGIN_PROTOCOL; a chunk that goes too far is not
-   * delivered. When the consumer leaves early, `return()` of the iterator is called; when it cancels, also the signal fires, and nobody waits for the source.
+   * A chunk is copied before the next one is asked for: `http()` takes its memory back then, and it is empty. More or fewer bytes than asked for end the read with
+   * ORIGIN_PROTOCOL; a chunk that goes too far is not delivered. When the consumer leaves early, `return()` of the iterator is called; when it cancels, also the
+   * signal fires, and nobody waits for the source.
    */
   read(request: SourceRead): AsyncIterable<Uint8Array>
   /**
