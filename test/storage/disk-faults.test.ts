@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { PeerError } from '../../src/errors.ts'
 import { DiskStore } from '../../src/storage/disk-store.ts'
+import { waitFor } from '../peer/start-peer.ts'
 import { cleanup } from '../support/cleanup.ts'
 import { type FsCall, type FsVerdict, systemError, watchFs } from '../crash/watched-fs.ts'
 import { tempFolder } from '../support/temp-folder.ts'
@@ -266,8 +267,10 @@ test('Spool.finish() never keeps what the disk gives back in place of what was w
   await spoolAll(spool, content)
   const name = readdirSync(join(dir, 'content')).find((file) => file.startsWith('.new-'))
   assert.ok(name !== undefined)
-  // What is still in memory has not been written yet; the first 256 KiB have.
-  flip(join(dir, 'content', name), 1000)
+  // What is still in memory has not been written yet; the first 256 KiB are on their way.
+  const path = join(dir, 'content', name)
+  await waitFor(() => statSync(path).size >= 256 * 1024)
+  flip(path, 1000)
   await assert.rejects(spool.finish(record(), pieceLength), code('STORE_FAILED'))
   assert.deepEqual([store.list(), readdirSync(join(dir, 'content'))], [[], []])
 })

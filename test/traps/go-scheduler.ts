@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { EmptySchema } from '@bufbuild/protobuf/wkt'
 import { Code } from '@connectrpc/connect'
@@ -85,6 +86,8 @@ export class GoScheduler {
   /** Answers the other calls, before the default does. True: done. */
   onCall: (call: RawGrpcCall) => boolean = () => false
   #server: RawGrpc | undefined
+  /** Of its own: the port of one that died on 127.0.0.1 is soon that of another test's server, which answers in its place. */
+  readonly #ip = `127.${randomInt(1, 255)}.${randomInt(0, 256)}.${randomInt(1, 255)}`
   readonly #t: Ending
 
   private constructor(t: Ending) {
@@ -124,7 +127,8 @@ export class GoScheduler {
 
   /** It runs, again, at the same address. */
   async rise(): Promise<void> {
-    this.#server = await rawGrpc(this.#t, (call) => this.#serve(call), this.#server?.port ?? 0)
+    const port = this.#server?.port ?? 0
+    this.#server = await rawGrpc(this.#t, (call) => this.#serve(call), { ip: this.#ip, port })
   }
 
   get #running(): RawGrpc {

@@ -124,7 +124,7 @@ export class RawGrpcCall {
 /** A gRPC server without any gRPC library in it. */
 export interface RawGrpc {
   readonly port: number
-  /** `127.0.0.1:port`. */
+  /** `ip:port`. */
   readonly address: string
   /** Paths of all calls, in order. */
   readonly paths: readonly string[]
@@ -132,11 +132,11 @@ export interface RawGrpc {
   die(): void
 }
 
-/** Starts one on a free port, or on the port of one that died; it is gone when the test ends. */
+/** Starts one on a free port of this machine, or where one died; it is gone when the test ends. */
 export async function rawGrpc(
   t: Ending,
   onCall: (call: RawGrpcCall) => void | Promise<void>,
-  port = 0,
+  { ip = '127.0.0.1', port = 0 }: { readonly ip?: string; readonly port?: number } = {},
 ): Promise<RawGrpc> {
   const paths: string[] = []
   const sockets = new Set<Socket>()
@@ -153,12 +153,12 @@ export async function rawGrpc(
     // A failure of the script must be seen: it becomes an uncaught error.
     void onCall(call)
   })
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(port, ip, resolve))
   const die = (): void => {
     if (server.listening) server.close()
     for (const socket of sockets) socket.destroy()
   }
   cleanup(t, die)
   const bound = portOf(server)
-  return { port: bound, address: `127.0.0.1:${bound}`, paths, die }
+  return { port: bound, address: `${ip}:${bound}`, paths, die }
 }
