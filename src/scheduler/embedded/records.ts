@@ -60,7 +60,7 @@ export class TaskRecord {
   }
 
   /**
-   * How the content is cut, for whoever asks: as was told last while somebody has it so or may get it from the origin, else as the last have it who got it whole. Who told
+   * How the content is cut, for whoever asks: as was told last while somebody has it so or may get it from the origin, else as the last have it who got what they wanted. Who told
    * it may be gone, and then nobody could ever deliver it.
    */
   get obtainable(): Geometry | undefined {
