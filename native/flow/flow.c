@@ -5,10 +5,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Of the interface. */
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 /* Hash of the sources, given by the build, so that a binary of other sources can be told without a compiler. */
 #ifndef SOURCES
@@ -137,6 +138,7 @@ static napi_value release_call(napi_env env, napi_callback_info info) {
 static void free_job(napi_env env, struct job *job) {
   if (job->done != NULL) napi_delete_reference(env, job->done);
   if (job->state != NULL) napi_delete_reference(env, job->state);
+  if (job->held != NULL) napi_delete_reference(env, job->held);
   free(job);
 }
 
@@ -167,10 +169,11 @@ static void on_end(napi_env env, struct job *job) {
 }
 
 /* Descriptors of our own. */
-static bool duplicate(struct job *job, uint64_t socket, uint64_t file) {
-  job->socket = fcntl((int)socket, F_DUPFD_CLOEXEC, 3);
+static bool duplicate(struct job *job) {
+  job->socket = fcntl(job->socket, F_DUPFD_CLOEXEC, 3);
   if (job->socket < 0) return false;
-  job->file = fcntl((int)file, F_DUPFD_CLOEXEC, 3);
+  if (job->memory != NULL) return true;
+  job->file = fcntl(job->file, F_DUPFD_CLOEXEC, 3);
   if (job->file >= 0) return true;
   close(job->socket);
   return false;
@@ -186,41 +189,44 @@ static void throw_errno(napi_env env, int error) {
   napi_throw(env, object);
 }
 
-/* socket, file, position, length, sums or undefined, done */
-static napi_value start(napi_env env, napi_callback_info info, enum way way) {
-  enum { SOCKET, FILE_, POSITION, LENGTH, DONE, SUMS, COUNT };
-  napi_value values[COUNT], id = NULL;
+static bool descriptor_of(napi_env env, napi_value value, const char *what, int *descriptor) {
+  uint64_t number = 0;
+  if (!whole(env, value, what, INT32_MAX, &number)) return false;
+  *descriptor = (int)number;
+  return true;
+}
+
+static bool is_function(napi_env env, napi_value value) {
   napi_valuetype type = napi_undefined;
-  uint64_t socket = 0, file = 0, position = 0, length = 0;
-  struct flow *flow = arguments(env, info, COUNT, values);
-  if (flow == NULL) return NULL;
-  struct job made = {.way = way, .owner = flow};
-  if (!whole(env, values[SOCKET], "`socket` must be a descriptor", INT32_MAX, &socket)) return NULL;
-  if (!whole(env, values[FILE_], "`file` must be a descriptor", INT32_MAX, &file)) return NULL;
-  if (!whole(env, values[POSITION], "`position` must be a whole number", whole_max / 2, &position)) return NULL;
-  if (!whole(env, values[LENGTH], "`length` must be a whole number", whole_max / 2, &length)) return NULL;
-  if (napi_typeof(env, values[DONE], &type) != napi_ok || type != napi_function) {
-    refuse(env, "`done` must be a function");
-    return NULL;
-  }
-  if (way == WAY_RECEIVE && !read_sums(env, values[SUMS], &made.sums)) return NULL;
-  made.position = position;
-  made.length = length;
+  if (napi_typeof(env, value, &type) == napi_ok && type == napi_function) return true;
+  return refuse(env, "`done` must be a function");
+}
+
+/* What JavaScript keeps alive until the end of the job; NULL where there is none. */
+struct kept {
+  napi_value done, sums, memory;
+};
+
+/* Its number. */
+static napi_value start(napi_env env, const struct job *made, const struct kept *kept) {
+  napi_value id = NULL;
+  struct flow *flow = made->owner;
   struct job *job = malloc(sizeof *job);
-  if (job == NULL || !duplicate(&made, socket, file)) {
+  if (job != NULL) *job = *made;
+  if (job == NULL || !duplicate(job)) {
     throw_errno(env, errno);
     free(job);
     return NULL;
   }
-  *job = made;
-  napi_create_reference(env, values[DONE], 1, &job->done);
-  if (way == WAY_RECEIVE) napi_create_reference(env, values[SUMS], 1, &job->state);
+  napi_create_reference(env, kept->done, 1, &job->done);
+  if (kept->sums != NULL) napi_create_reference(env, kept->sums, 1, &job->state);
+  if (kept->memory != NULL) napi_create_reference(env, kept->memory, 1, &job->held);
   pump_running(flow->pump, env, 1);
   int error = pump_start(flow->pump, job);
   if (error != 0) {
     pump_running(flow->pump, env, -1);
     close(job->socket);
-    close(job->file);
+    if (job->memory == NULL) close(job->file);
     free_job(env, job);
     throw_errno(env, error);
     return NULL;
@@ -230,12 +236,65 @@ static napi_value start(napi_env env, napi_callback_info info, enum way way) {
   return id;
 }
 
+/* socket, file, position, length, done, and the sums of what is received */
+static napi_value start_file(napi_env env, napi_callback_info info, enum way way) {
+  enum { SOCKET, FILE_, POSITION, LENGTH, DONE, SUMS, COUNT };
+  napi_value values[COUNT];
+  uint64_t length = 0;
+  struct flow *flow = arguments(env, info, COUNT, values);
+  if (flow == NULL) return NULL;
+  struct job job = {.way = way, .owner = flow};
+  if (!descriptor_of(env, values[SOCKET], "`socket` must be a descriptor", &job.socket)) return NULL;
+  if (!descriptor_of(env, values[FILE_], "`file` must be a descriptor", &job.file)) return NULL;
+  if (!whole(env, values[POSITION], "`position` must be a whole number", whole_max / 2, &job.position)) return NULL;
+  if (!whole(env, values[LENGTH], "`length` must be a whole number", whole_max / 2, &length)) return NULL;
+  if (!is_function(env, values[DONE])) return NULL;
+  if (way == WAY_RECEIVE && !read_sums(env, values[SUMS], &job.sums)) return NULL;
+  job.length = length;
+  struct kept kept = {.done = values[DONE], .sums = way == WAY_RECEIVE ? values[SUMS] : NULL};
+  return start(env, &job, &kept);
+}
+
+/* socket, memory, done, sums */
+static napi_value fill_call(napi_env env, napi_callback_info info) {
+  enum { SOCKET, MEMORY, DONE, SUMS, COUNT };
+  napi_value values[COUNT];
+  void *memory = NULL;
+  struct flow *flow = arguments(env, info, COUNT, values);
+  if (flow == NULL) return NULL;
+  struct job job = {.way = WAY_RECEIVE, .owner = flow};
+  if (!descriptor_of(env, values[SOCKET], "`socket` must be a descriptor", &job.socket)) return NULL;
+  if (!bytes_of(env, values[MEMORY], "`memory` must be a Uint8Array", &memory, &job.length)) return NULL;
+  if (job.length == 0) {
+    refuse(env, "`memory` must be longer than nothing");
+    return NULL;
+  }
+  if (!is_function(env, values[DONE]) || !read_sums(env, values[SUMS], &job.sums)) return NULL;
+  job.memory = memory;
+  struct kept kept = {.done = values[DONE], .sums = values[SUMS], .memory = values[MEMORY]};
+  return start(env, &job, &kept);
+}
+
+/* Only a hint: what the kernel makes of it, and whether it knows it at all, changes nothing but the time that the first write to each page takes. */
+static napi_value large_pages_call(napi_env env, napi_callback_info info) {
+  napi_value values[1], result = NULL;
+  void *bytes = NULL;
+  size_t length = 0;
+  if (arguments(env, info, 1, values) == NULL) return NULL;
+  if (!bytes_of(env, values[0], "`memory` must be a Uint8Array", &bytes, &length)) return NULL;
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t first = ((uintptr_t)bytes + page - 1) / page * page, end = ((uintptr_t)bytes + length) / page * page;
+  bool taken = end > first && madvise((void *)first, end - first, MADV_HUGEPAGE) == 0;
+  napi_get_boolean(env, taken, &result);
+  return result;
+}
+
 static napi_value send_call(napi_env env, napi_callback_info info) {
-  return start(env, info, WAY_SEND);
+  return start_file(env, info, WAY_SEND);
 }
 
 static napi_value receive_call(napi_env env, napi_callback_info info) {
-  return start(env, info, WAY_RECEIVE);
+  return start_file(env, info, WAY_RECEIVE);
 }
 
 static napi_value cancel_call(napi_env env, napi_callback_info info) {
@@ -265,6 +324,8 @@ NAPI_MODULE_INIT() {
     {"release", release_call},
     {"send", send_call},
     {"receive", receive_call},
+    {"fill", fill_call},
+    {"largePages", large_pages_call},
     {"cancel", cancel_call},
   };
   napi_value value = NULL, resource = NULL, name = NULL;

@@ -12,7 +12,9 @@
 #include <uv.h>
 
 enum {
-  /* Threads of a pump. More are of no use: with this many the memory of the machine is what limits. */
+  /* Threads of a pump: as many as there are processors, but two at least, because one may wait for a disk, and not more than this, for then the memory of the machine is what limits. More
+   * than processors only wait for each other: one at a time writes to a file. */
+  THREADS_MIN = 2,
   THREADS_MAX = 4,
   /* What is received, digested and written in one go: it fits into the cache of the processor. */
   BUFFER_BYTES = 256 * 1024,
@@ -35,7 +37,7 @@ struct pump {
   uint64_t last_id;
   unsigned running; /* not yet seen to end by JavaScript; its thread only */
   uv_thread_t threads[THREADS_MAX];
-  unsigned thread_count, idle;
+  unsigned thread_count, thread_max, idle;
   bool stopping;
 };
 
@@ -58,7 +60,7 @@ static void remove_job(struct pump *pump, struct job *job) {
 static void close_job(struct pump *pump, struct job *job) {
   epoll_ctl(pump->epoll, EPOLL_CTL_DEL, job->socket, NULL);
   close(job->socket);
-  close(job->file);
+  if (job->memory == NULL) close(job->file);
 }
 
 static void tell(struct pump *pump, struct job *job) {
@@ -132,14 +134,15 @@ static bool put(struct job *job, const uint8_t *buffer, size_t length) {
 /* True: nothing to read now, or the turn is over. */
 static bool receive_turn(struct job *job, uint8_t *buffer) {
   for (size_t budget = TURN_BYTES; budget > 0;) {
+    uint8_t *into = job->memory == NULL ? buffer : job->memory + job->outcome.count;
     size_t left = job->length - job->outcome.count;
     size_t wanted = left < BUFFER_BYTES ? left : BUFFER_BYTES;
     size_t filled = 0;
     if (left == 0 || job->cancelled) return false;
-    bool more = fill(job, buffer, wanted, &filled);
+    bool more = fill(job, into, wanted, &filled);
     if (filled > 0) {
-      sums_add(&job->sums, buffer, filled);
-      if (!put(job, buffer, filled)) return false;
+      sums_add(&job->sums, into, filled);
+      if (job->memory == NULL && !put(job, into, filled)) return false;
       job->outcome.count += filled;
       budget -= filled < budget ? filled : budget;
     }
@@ -245,6 +248,8 @@ struct pump *pump_make(napi_env env, void (*on_end)(napi_env env, struct job *jo
   struct pump *pump = calloc(1, sizeof *pump);
   if (pump == NULL) return NULL;
   pump->on_end = on_end;
+  unsigned processors = uv_available_parallelism();
+  pump->thread_max = processors < THREADS_MIN ? THREADS_MIN : processors > THREADS_MAX ? THREADS_MAX : processors;
   pump->epoll = epoll_create1(EPOLL_CLOEXEC);
   pump->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   struct epoll_event event = {.events = EPOLLIN, .data.u64 = stop_id};
@@ -266,7 +271,7 @@ struct pump *pump_make(napi_env env, void (*on_end)(napi_env env, struct job *jo
 
 /* Under the mutex. One more thread when all are busy; without any the job cannot be done. */
 static int have_thread(struct pump *pump) {
-  if (pump->idle > 0 || pump->thread_count == THREADS_MAX) return 0;
+  if (pump->idle > 0 || pump->thread_count == pump->thread_max) return 0;
   int error = uv_thread_create(&pump->threads[pump->thread_count], thread_main, pump);
   if (error == 0) pump->thread_count++;
   return pump->thread_count > 0 ? 0 : -error;

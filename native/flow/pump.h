@@ -1,4 +1,4 @@
-/* Moves bytes between sockets and files, on threads of its own: socket → digests → file, and file → socket.
+/* Moves bytes between sockets and files or memory, on threads of its own: socket → digests → file, socket → memory, digested there, and file → socket.
  *
  * Each environment (the main thread, or a worker) has one pump. Its threads share an epoll: whoever is free takes the next socket that is ready, does one turn for it, and arms it
  * again. So a slow socket holds no thread. A file that is slow does, for the length of one call; the other threads go on.
@@ -26,6 +26,7 @@ struct job {
   uint64_t id;
   enum way way;
   int socket, file;
+  uint8_t *memory;   /* in place of a file; somebody else keeps it alive */
   uint64_t position; /* in the file */
   size_t length;
   uint64_t begun_at; /* nanoseconds */
@@ -34,6 +35,7 @@ struct job {
   void *owner;    /* whoever wants to know of its end */
   napi_ref done;  /* the function to call */
   napi_ref state; /* the Uint8Array of the sums, or NULL */
+  napi_ref held;  /* the Uint8Array that is filled, or NULL */
   bool working;   /* a thread is at it */
   volatile bool cancelled;
   struct job *next;

@@ -17,7 +17,29 @@ static uint32_t crc_by_tables(uint32_t crc, const uint8_t *bytes, size_t length)
   return crc;
 }
 
+/* xxh64 as its specification has it: four lanes over stripes of 32 bytes, then the rest in words of 8, 4 and 1. */
+
+static const uint64_t prime1 = 0x9e3779b185ebca87, prime2 = 0xc2b2ae3d27d4eb4f, prime3 = 0x165667b19e3779f9;
+static const uint64_t prime4 = 0x85ebca77c2b2ae63, prime5 = 0x27d4eb2f165667c5;
+
+static inline uint64_t word_at(const uint8_t *bytes) {
+  uint64_t word;
+  memcpy(&word, bytes, sizeof word);
+  return word;
+}
+
+static inline uint64_t turned(uint64_t value, int bits) {
+  return value << bits | value >> (64 - bits);
+}
+
+static inline uint64_t mixed(uint64_t lane, uint64_t word) {
+  return turned(lane + word * prime2, 31) * prime1;
+}
+
 static uint32_t (*crc_best)(uint32_t, const uint8_t *, size_t) = crc_by_tables;
+
+/* Both sums in one pass, of as many bytes as it likes: the count of those. The rest is for the others. NULL where there is no such way. */
+static size_t (*both_best)(uint32_t *crc, uint64_t lanes[4], const uint8_t *bytes, size_t length);
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -31,13 +53,24 @@ FOLDING static inline __m128i carried(__m128i bits, __m128i powers, __m128i onto
   return _mm_xor_si128(_mm_xor_si128(low, high), onto);
 }
 
+enum { LANES = 8, STEP = LANES * 16 };
+
+/* Of lanes that lie one after another, and of what follows them. What is left after the folding has 16 bytes, and the tables do the rest. */
+FOLDING static uint32_t crc_of_lanes(const __m128i lanes[LANES], const uint8_t *bytes, size_t length) {
+  const __m128i over_16 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
+  __m128i all = lanes[0];
+  for (int at = 1; at < LANES; at++) all = carried(all, over_16, lanes[at]);
+  for (; length >= 16; bytes += 16, length -= 16) all = carried(all, over_16, _mm_loadu_si128((const __m128i *)bytes));
+  uint8_t left[16];
+  _mm_storeu_si128((__m128i *)left, all);
+  return crc_by_tables(crc_by_tables(0, left, sizeof left), bytes, length);
+}
+
 /* Eight lanes, because a multiplication takes some cycles and a new one can begin in each. What is left after the folding has 16 bytes, and the tables do the rest. */
 FOLDING static uint32_t crc_by_folding(uint32_t crc, const uint8_t *bytes, size_t length) {
-  enum { LANES = 8, STEP = LANES * 16 };
   if (length < STEP) return crc_by_tables(crc, bytes, length);
   /* Powers of x modulo the polynomial, bit-reflected: x^(d+32) and x^(d-32) for a distance of d bits. */
   const __m128i over_128 = _mm_set_epi64x(0x14a7fe880, 0x1e88ef372);
-  const __m128i over_16 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
   __m128i lanes[LANES];
   for (int at = 0; at < LANES; at++) lanes[at] = _mm_loadu_si128((const __m128i *)bytes + at);
   lanes[0] = _mm_xor_si128(lanes[0], _mm_cvtsi32_si128((int)crc));
@@ -48,17 +81,44 @@ FOLDING static uint32_t crc_by_folding(uint32_t crc, const uint8_t *bytes, size_
       lanes[at] = carried(lanes[at], over_128, _mm_loadu_si128((const __m128i *)bytes + at));
     }
   }
-  __m128i all = lanes[0];
-  for (int at = 1; at < LANES; at++) all = carried(all, over_16, lanes[at]);
-  for (; length >= 16; bytes += 16, length -= 16) all = carried(all, over_16, _mm_loadu_si128((const __m128i *)bytes));
-  uint8_t left[16];
-  _mm_storeu_si128((__m128i *)left, all);
-  return crc_by_tables(crc_by_tables(0, left, sizeof left), bytes, length);
+  return crc_of_lanes(lanes, bytes, length);
+}
+
+/* Both in one loop: xxh64 waits for one part of the processor and the folding for another, so together they take as long as xxh64 alone. */
+FOLDING static size_t both_by_folding(uint32_t *crc, uint64_t into[4], const uint8_t *bytes, size_t length) {
+  if (length < STEP) return 0;
+  const __m128i over_128 = _mm_set_epi64x(0x14a7fe880, 0x1e88ef372);
+  __m128i lanes[LANES];
+  for (int lane = 0; lane < LANES; lane++) lanes[lane] = _mm_setzero_si128();
+  __m128i before = _mm_cvtsi32_si128((int)*crc);
+  uint64_t a = into[0], b = into[1], c = into[2], d = into[3];
+  size_t at = 0;
+  for (; length - at >= STEP; at += STEP) {
+#pragma GCC unroll 8
+    for (int lane = 0; lane < LANES; lane += 2) {
+      const uint8_t *stripe = bytes + at + lane * 16;
+      lanes[lane] = carried(lanes[lane], over_128, _mm_xor_si128(_mm_loadu_si128((const __m128i *)stripe), before));
+      lanes[lane + 1] = carried(lanes[lane + 1], over_128, _mm_loadu_si128((const __m128i *)stripe + 1));
+      before = _mm_setzero_si128();
+      a = mixed(a, word_at(stripe));
+      b = mixed(b, word_at(stripe + 8));
+      c = mixed(c, word_at(stripe + 16));
+      d = mixed(d, word_at(stripe + 24));
+    }
+  }
+  into[0] = a;
+  into[1] = b;
+  into[2] = c;
+  into[3] = d;
+  *crc = crc_of_lanes(lanes, bytes, 0);
+  return at;
 }
 
 static void choose(void) {
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1")) crc_best = crc_by_folding;
+  if (!__builtin_cpu_supports("pclmul") || !__builtin_cpu_supports("sse4.1")) return;
+  crc_best = crc_by_folding;
+  both_best = both_by_folding;
 }
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
@@ -103,25 +163,6 @@ uint32_t crc32_add(uint32_t before, const void *bytes, size_t length) {
   return ~crc_best(~before, bytes, length);
 }
 
-/* xxh64 as its specification has it: four lanes over stripes of 32 bytes, then the rest in words of 8, 4 and 1. */
-
-static const uint64_t prime1 = 0x9e3779b185ebca87, prime2 = 0xc2b2ae3d27d4eb4f, prime3 = 0x165667b19e3779f9;
-static const uint64_t prime4 = 0x85ebca77c2b2ae63, prime5 = 0x27d4eb2f165667c5;
-
-static inline uint64_t word_at(const uint8_t *bytes) {
-  uint64_t word;
-  memcpy(&word, bytes, sizeof word);
-  return word;
-}
-
-static inline uint64_t turned(uint64_t value, int bits) {
-  return value << bits | value >> (64 - bits);
-}
-
-static inline uint64_t mixed(uint64_t lane, uint64_t word) {
-  return turned(lane + word * prime2, 31) * prime1;
-}
-
 static size_t add_stripes(uint64_t lanes[4], const uint8_t *bytes, size_t length) {
   uint64_t a = lanes[0], b = lanes[1], c = lanes[2], d = lanes[3];
   size_t at = 0;
@@ -138,33 +179,46 @@ static size_t add_stripes(uint64_t lanes[4], const uint8_t *bytes, size_t length
   return at;
 }
 
-static void hash_add(struct sums *sums, const uint8_t *bytes, size_t length) {
-  size_t kept = sums->length % 32;
-  sums->length += length;
-  if (kept > 0) {
-    size_t wanted = 32 - kept < length ? 32 - kept : length;
-    memcpy(sums->rest + kept, bytes, wanted);
-    if (kept + wanted < 32) return;
-    add_stripes(sums->lanes, sums->rest, 32);
-    bytes += wanted;
-    length -= wanted;
-  }
-  size_t done = add_stripes(sums->lanes, bytes, length);
-  memcpy(sums->rest, bytes + done, length - done);
+/* As many bytes of a stripe as are there, and no more than it lacks. */
+static size_t fill_stripe(struct sums *sums, const uint8_t *bytes, size_t length) {
+  size_t kept = sums->length % sizeof sums->rest;
+  size_t wanted = sizeof sums->rest - kept < length ? sizeof sums->rest - kept : length;
+  memcpy(sums->rest + kept, bytes, wanted);
+  sums->length += wanted;
+  if (kept + wanted == sizeof sums->rest) add_stripes(sums->lanes, sums->rest, sizeof sums->rest);
+  return wanted;
 }
 
 void sums_begin(struct sums *sums, bool hashes) {
   *sums = (struct sums){.hashes = hashes, .lanes = {prime1 + prime2, prime2, 0, 0 - prime1}};
 }
 
+/* In parts, so that the second sum finds in the cache what the first one has read. */
+static const size_t part_bytes = 16 * 1024;
+
+static void add_part(struct sums *sums, const uint8_t *bytes, size_t length) {
+  size_t head = sums->length % sizeof sums->rest == 0 ? 0 : fill_stripe(sums, bytes, length);
+  uint32_t crc = ~sums->crc;
+  if (head > 0) crc = crc_best(crc, bytes, head);
+  const uint8_t *at = bytes + head;
+  size_t left = length - head;
+  size_t done = both_best == NULL ? 0 : both_best(&crc, sums->lanes, at, left);
+  sums->crc = ~crc_best(crc, at + done, left - done);
+  done += add_stripes(sums->lanes, at + done, left - done);
+  sums->length += done;
+  if (left > done) fill_stripe(sums, at + done, left - done);
+}
+
 void sums_add(struct sums *sums, const void *bytes, size_t length) {
-  /* In parts, so that the second sum finds in the cache what the first one has read. */
-  const size_t part_bytes = 64 * 1024;
+  if (!sums->hashes) {
+    sums->crc = crc32_add(sums->crc, bytes, length);
+    return;
+  }
   const uint8_t *at = bytes;
+  size_t max = both_best == NULL ? part_bytes : length;
   while (length > 0) {
-    size_t part = length < part_bytes ? length : part_bytes;
-    sums->crc = crc32_add(sums->crc, at, part);
-    if (sums->hashes) hash_add(sums, at, part);
+    size_t part = length < max ? length : max;
+    add_part(sums, at, part);
     at += part;
     length -= part;
   }
@@ -179,7 +233,7 @@ uint64_t sums_xxh64(const struct sums *sums) {
   }
   hash += sums->length;
   const uint8_t *rest = sums->rest;
-  size_t left = sums->length % 32;
+  size_t left = sums->length % sizeof sums->rest;
   for (; left >= 8; left -= 8, rest += 8) hash = turned(hash ^ mixed(0, word_at(rest)), 27) * prime1 + prime4;
   if (left >= 4) {
     uint32_t word;

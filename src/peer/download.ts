@@ -157,6 +157,7 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
       const memory = range === undefined ? task.memory : undefined
       if (memory !== undefined && fits(memory, shared, into)) {
         await this.#finish(place)
+        await task.lend()
         return memory
       }
       const target = into?.subarray(0, wanted.length) ?? allocate(wanted.length, shared)

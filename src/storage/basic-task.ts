@@ -188,6 +188,11 @@ export abstract class BasicTask implements KeptTask {
   }
 
   abstract readonly memory: Uint8Array | undefined
+
+  lend(): Promise<void> {
+    return Promise.resolve()
+  }
+
   abstract output(path: string, options: OutputOptions): Promise<OutputWay>
   /** Writes the record to where it outlives the process. */
   protected abstract saveRecord(): Promise<void>

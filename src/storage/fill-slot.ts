@@ -118,49 +118,6 @@ export abstract class FillSlot implements Slot {
   }
 }
 
-/** A slot that leads straight into memory: nothing is ever on its way. */
-export class DirectSlot extends FillSlot {
-  readonly #memory: Uint8Array
-  readonly #onEnd: () => void
-  #at = 0
-  #digested = 0
-
-  /** @param memory - the place of the piece */
-  constructor(task: object, piece: Piece, sum: PieceSum, memory: Uint8Array, onEnd: () => void) {
-    super(task, piece, sum)
-    this.#memory = memory
-    this.#onEnd = onEnd
-  }
-
-  drained(): Promise<void> {
-    return this.released ? Promise.reject(released()) : Promise.resolve()
-  }
-
-  protected memory(): Uint8Array {
-    return this.#memory.subarray(this.#at)
-  }
-
-  protected took(count: number): void {
-    this.#at += count
-    const whole = this.#at === this.#memory.length
-    this.#digested = this.digest(this.#memory, this.#digested, this.#at, whole)
-  }
-
-  protected settled(): Promise<void> {
-    return Promise.resolve()
-  }
-
-  protected rewound(): Promise<void> {
-    this.#at = 0
-    this.#digested = 0
-    return Promise.resolve()
-  }
-
-  protected freed(): void {
-    this.#onEnd()
-  }
-}
-
 /**
  * A slot for a piece that is kept already: another fetch was faster. Its bytes are digested and go nowhere, because the place of the piece is being
  * read by others now.

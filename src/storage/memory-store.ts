@@ -6,6 +6,7 @@ import { publish } from '../hooks.ts'
 import { type Geometry, geometry, pieceAt } from '../task/piece.ts'
 import type { OpenPiece } from '../task/ports.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
+import { loadFlow, type NativeFlow } from '../util/flow.ts'
 import { Collector, type GcOptions, highWater } from './gc.ts'
 import type { GcChoice } from './gc-policy.ts'
 import { MemorySpool } from './memory-spool.ts'
@@ -50,9 +51,11 @@ export class MemoryStore implements Store {
   readonly #collector: Collector
   readonly #collected: FinalizationRegistry<MemoryTask>
   readonly #allocator: MemoryStoreOptions['allocate']
+  readonly #flow: NativeFlow | undefined
 
   constructor(options: MemoryStoreOptions) {
     this.#allocator = options.allocate
+    this.#flow = options.native === false ? undefined : loadFlow()
     const clock = options.clock ?? systemClock
     const { signal: lifetime } = this.#lifetime
     // Every running call listens; there is nothing to warn of.
@@ -223,7 +226,9 @@ export class MemoryStore implements Store {
       const special = await this.#allocator?.(length).catch(() => undefined)
       if (special !== undefined) return new Uint8Array(special, 0, length)
     }
-    return allocate(length, shared)
+    const bytes = allocate(length, shared)
+    if (length >= largeBytesMin) this.#flow?.largePages(bytes)
+    return bytes
   }
 
   #collect(choice: GcChoice): Promise<void> {
@@ -254,6 +259,9 @@ export class MemoryStore implements Store {
     this.#lifetime.signal.throwIfAborted()
   }
 }
+
+/** Memory from this length on is asked to have large pages. Shorter memory may lie among other things, which have no use for them. */
+const largeBytesMin = 64 * 1024 * 1024
 
 function allocate(length: number, shared: boolean): Uint8Array {
   try {

@@ -4,7 +4,9 @@ import { pieceDigest } from '../hash/digest.ts'
 import { type Geometry, type Piece, pieceAt } from '../task/piece.ts'
 import type { OpenPiece } from '../task/ports.ts'
 import { BasicTask, type TaskHost } from './basic-task.ts'
-import { DirectSlot, type FillSlot } from './fill-slot.ts'
+import { DirectSlot } from './direct-slot.ts'
+import type { FillSlot } from './fill-slot.ts'
+import { OwnMemory } from './own-memory.ts'
 import type { KeptPiece } from './piece-table.ts'
 import { placeOutput } from './placement.ts'
 import type { Quota } from './quota.ts'
@@ -44,6 +46,7 @@ export class MemoryTask extends BasicTask {
   #watched = false
   /** The application has, or had, this memory in hand. */
   #handed: boolean
+  readonly #whose: OwnMemory
 
   constructor(
     host: MemoryHost,
@@ -57,6 +60,7 @@ export class MemoryTask extends BasicTask {
     this.#memory = { is: 'strong', bytes }
     this.#weak = options.weak
     this.#handed = options.handed
+    this.#whose = new OwnMemory(!options.handed)
     this.#weaken()
   }
 
@@ -97,6 +101,11 @@ export class MemoryTask extends BasicTask {
     })
   }
 
+  override lend(): Promise<void> {
+    this.#handed = true
+    return this.#whose.lend()
+  }
+
   protected saveRecord(): Promise<void> {
     return Promise.resolve()
   }
@@ -107,7 +116,9 @@ export class MemoryTask extends BasicTask {
 
   protected makeSlot(piece: Piece, _signal: AbortSignal, release: () => void): Promise<FillSlot> {
     const memory = part(this.#alive(), piece)
-    return Promise.resolve(new DirectSlot(this, piece, this.#host.pieceSum(), memory, release))
+    const sum = this.#host.pieceSum()
+    const parts = { sum, memory, whose: this.#whose, onEnd: release }
+    return Promise.resolve(new DirectSlot(this, piece, parts))
   }
 
   protected openKept(
@@ -119,7 +130,7 @@ export class MemoryTask extends BasicTask {
   ): Promise<OpenPiece> {
     const bytes = this.#alive()
     if (this.#handed && !unchecked) this.#check(piece, bytes)
-    return Promise.resolve(new MemoryPiece(piece, kept, bytes, onClose))
+    return Promise.resolve(new MemoryPiece(piece, kept, bytes, this.#whose, onClose))
   }
 
   protected override holdTaken(): void {
@@ -199,16 +210,28 @@ class MemoryPiece implements OpenPiece {
   readonly createdAt: number
   readonly memory: Uint8Array
   readonly content: Uint8Array
+  readonly #whose: OwnMemory
   readonly #onClose: () => void
 
-  constructor(piece: Piece, kept: KeptPiece, content: Uint8Array, onClose: () => void) {
+  constructor(
+    piece: Piece,
+    kept: KeptPiece,
+    content: Uint8Array,
+    whose: OwnMemory,
+    onClose: () => void,
+  ) {
     this.piece = piece
     this.digest = pieceDigest(kept.crc)
     this.parentId = kept.parentId
     this.createdAt = kept.createdAt
     this.memory = part(content, piece)
     this.content = content
+    this.#whose = whose
     this.#onClose = onClose
+  }
+
+  lend(): Promise<void> {
+    return this.#whose.lend()
   }
 
   read(into: Uint8Array, position: number): Promise<number> {

@@ -88,6 +88,8 @@ export interface KeptTask extends Sink {
    * is summed up again before it is handed on: read it only to hand it to the application.
    */
   readonly memory: Uint8Array | undefined
+  /** Resolves when no thread writes to that memory any more, nor will: only then may the application have it, which could detach its buffer. */
+  lend(): Promise<void>
   /** Changes what is known about the task; what is left out stays. */
   update(change: Partial<Omit<TaskRecord, 'id' | 'kind' | 'createdAt'>>): Promise<void>
   /** Calls with each piece that is kept from now on, and once with `undefined` when the task is deleted. The returned function ends it. */

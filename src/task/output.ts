@@ -63,6 +63,7 @@ async function* chunks(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (open.memory !== undefined) {
+    await open.lend?.()
     yield open.memory.subarray(start, start + length)
     return
   }

@@ -321,6 +321,8 @@ export interface OpenPiece {
   readonly createdAt: number
   /** The bytes when they lie in memory: no copy, read only. Undefined when they lie on disk. */
   readonly memory: Uint8Array | undefined
+  /** Before the application gets `memory`: resolves when no thread writes to what lies beside it any more. Left out where none ever does. */
+  lend?(): Promise<void>
   /** The memory of the whole task, of which `memory` is a part; undefined when it is not known. */
   readonly content?: Uint8Array | undefined
   /**

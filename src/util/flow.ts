@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
- * What the addon in `native/flow` does: it moves bytes between sockets and files without JavaScript, and computes the digests of pieces. Everything has a
+ * What the addon in `native/flow` does: it moves bytes between sockets and files or memory without JavaScript, and computes the digests of pieces. Everything has a
  * way without it, which is taken where it does not load.
  *
  * Arguments are checked: a wrong one throws and never crashes. Nothing blocks the main thread but `add`, which takes as long as its bytes.
@@ -43,6 +43,15 @@ export interface NativeFlow {
     done: FlowDone,
     sums: Uint8Array,
   ): number
+  /**
+   * The same into memory. Nobody may detach or transfer the buffer of `memory` before `done` is called, for threads write to it until then; that it is not collected is
+   * seen to here.
+   */
+  fill(socket: number, memory: Uint8Array, done: FlowDone, sums: Uint8Array): number
+  /**
+   * Asks for large pages under memory that is not touched yet: its first use then takes a fraction of the time. A hint. False: the kernel gives none, or there is no whole page in it.
+   */
+  largePages(memory: Uint8Array): boolean
   /** Ends a transfer: `done` is called soon, with ECANCELED. False: it has ended. */
   cancel(id: number): boolean
 }
@@ -51,7 +60,7 @@ export interface NativeFlow {
 export type FlowDone = (count: number, socketError: number, fileError: number) => void
 
 /** Version of `NativeFlow` that this library was written for. */
-const version = 1
+const version = 2
 
 /** Platforms that a binary is published for. */
 const published: ReadonlySet<string> = new Set(['linux-x64', 'linux-arm64'])

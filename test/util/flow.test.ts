@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
-import { connect, createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
@@ -12,6 +12,7 @@ import { move, type Moved } from '../../src/util/flow-move.ts'
 import { cleanup } from '../support/cleanup.ts'
 import { Content } from '../support/content.ts'
 import { prebuild, sourcesHash, targets } from '../support/native-build.ts'
+import { fdOf, socketPair } from '../support/socket-pair.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
 const MiB = 1024 * 1024
@@ -111,6 +112,13 @@ if (flow !== undefined) {
       ['send', 1, 1, Number.NaN, 1, done],
       ['receive', 1, 1, 0, 1, done],
       ['receive', 1, 1, 0, 1, done, new Uint8Array(3)],
+      ['fill', 1, 'text', done, sums],
+      ['fill', 1, new Uint8Array(0), done, sums],
+      ['fill', 1, new Uint8Array(5), sums, done],
+      ['fill', -1, new Uint8Array(5), done, sums],
+      ['fill', 1, new Uint8Array(5), done],
+      ['largePages'],
+      ['largePages', new Float64Array(8)],
       ['cancel'],
       ['cancel', -1],
       ['cancel', 'x'],
@@ -222,6 +230,7 @@ if (flow !== undefined) {
       const { workerData, parentPort } = require('node:worker_threads')
       const native = require(workerData.path)
       for (let at = 0; at < 3; at++) native.send(workerData.socket, workerData.file, 0, 64 << 20, () => undefined)
+      native.fill(workerData.socket, new Uint8Array(1 << 20), () => undefined, native.sums(true))
       parentPort.postMessage('begun')
       setInterval(() => undefined, 1000)`
     for (let round = 0; round < 3; round++) {
@@ -292,10 +301,6 @@ async function eventually(attempt: () => Promise<Moved>): Promise<boolean> {
   }
 }
 
-function fdOf(socket: Socket): number {
-  return (socket as unknown as { readonly _handle: { readonly fd: number } })._handle.fd
-}
-
 /** Two connected sockets that nobody reads, and two files. */
 async function scene(
   t: TestContext,
@@ -314,21 +319,8 @@ async function scene(
   writeFileSync(fromPath, bytes)
   const from = { fd: openSync(fromPath, 'r'), path: fromPath }
   const to = { fd: openSync(toPath, 'w+'), path: toPath }
-  const server = createServer({ pauseOnConnect: true })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  assert.ok(address !== null && typeof address === 'object')
-  const accepted = once(server, 'connection')
-  const left = connect({ host: '127.0.0.1', port: address.port })
-  await once(left, 'connect')
-  const [right] = (await accepted) as [Socket]
-  left.on('error', () => undefined)
-  right.on('error', () => undefined)
+  const { left, right } = await socketPair(t)
   cleanup(t, async () => {
-    left.destroy()
-    right.destroy()
-    server.close()
     closeSync(from.fd)
     closeSync(to.fd)
   })

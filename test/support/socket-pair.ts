@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import type { TestContext } from 'node:test'
+import { cleanup } from './cleanup.ts'
+
+/** Two ends of a connection over the loopback that nobody reads. What is written to `left` is in the kernel for who has the descriptor of `right`. */
+export async function socketPair(
+  t: TestContext,
+): Promise<{ readonly left: Socket; readonly right: Socket }> {
+  const server = createServer({ pauseOnConnect: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  assert.ok(address !== null && typeof address === 'object')
+  const accepted = once(server, 'connection')
+  const left = connect({ host: '127.0.0.1', port: address.port })
+  await once(left, 'connect')
+  const [right] = (await accepted) as [Socket]
+  left.on('error', () => undefined)
+  right.on('error', () => undefined)
+  cleanup(t, async () => {
+    left.destroy()
+    right.destroy()
+    server.close()
+  })
+  return { left, right }
+}
+
+/** The descriptor of a socket. */
+export function fdOf(socket: Socket): number {
+  return (socket as unknown as { readonly _handle: { readonly fd: number } })._handle.fd
+}
