@@ -40,7 +40,6 @@ const architecture: Architecture = {
     '@connectrpc/connect': ['rpc', 'scheduler', 'peer'],
     '@connectrpc/connect-node': ['rpc'],
     'p-queue': ['task/fetcher.ts'],
-    undici: ['source', 'proxy'],
     'undici-types': ['rpc/headers-init.d.ts'],
     'xxhash-wasm': ['hash'],
   },

@@ -1,15 +1,16 @@
-import { Socket } from 'node:net'
+import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from 'node:http'
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { createSecureContext, rootCertificates } from 'node:tls'
-import type { Agent, Dispatcher, buildConnector } from 'undici'
-import { abortable } from '../util/scope.ts'
-import { type HttpClient, loadHttpClient } from './http-client.ts'
+import { Scope } from '../util/scope.ts'
+import { type AskSettings, type Response, ask } from './http-ask.ts'
+import { HttpFault } from './http-fault.ts'
+import { OriginLanes } from './origin-lanes.ts'
 
 /** Most bytes that all fields of one answer may have. Signed redirect targets run to a few KiB. */
 export const responseHeaderBytesMax: number = 32 * 1024
-/** Most origins (scheme, host, port) that connections are open to at once: what redirects lead to is the origins' choice. */
-export const originsMax = 1024
-/** Most bytes read of a body that nobody wants, to keep its connection usable; a longer one costs the connection. */
-export const droppedBytesMax: number = 16 * 1024
+
+/** Bytes of a connection that are read ahead of whoever reads the body: what one read of the socket gives at most. */
+const readAheadBytes = 64 * 1024
 
 /** Certificates and keys in PEM form. */
 export interface HttpTls {
@@ -24,139 +25,115 @@ export interface HttpTls {
 }
 
 /** Settings of the connections. */
-export interface ConnectionSettings {
-  readonly connectTimeoutMs: number
-  readonly headersTimeoutMs: number
-  readonly idleTimeoutMs: number
+export interface ConnectionSettings extends AskSettings {
   readonly keepAliveMs: number
   readonly connectionsPerOrigin: number
   readonly tls: HttpTls | undefined
 }
 
-/** An answer whose body has not been read yet. */
-export type Response = Dispatcher.ResponseData
-
-/**
- * Connections to origins, over undici. It adds what the pool lacks: giving up while a connection is being made. By itself undici notices an aborted request only
- * once it is connected, and keeps the process alive until then (nodejs/undici #386, #4405).
- */
+/** Connections to origins, over Node's own client. It adds time limits, and a line for those who wait that forgets who has left. */
 export class Connections {
-  readonly #settings: Omit<ConnectionSettings, 'tls'>
-  /** Parsed at once, so that wrong certificates are told of when they are given. */
-  readonly #secure: object
-  /** Made with the first request. */
-  #client: Promise<Client> | undefined
-  #closed = false
-  /** Sockets that are being connected, with their origin. */
-  readonly #connecting = new Map<Socket, string>()
-  /** How many requests wait for an answer, by origin. */
-  readonly #waiting = new Map<string, number>()
+  readonly #asking: AskSettings
+  readonly #http: HttpAgent
+  readonly #https: HttpsAgent
+  readonly #lanes: OriginLanes
+  /** Fires when the source is closed. */
+  readonly #life = new AbortController()
 
   constructor(settings: ConnectionSettings) {
-    const { tls, ...others } = settings
-    this.#settings = others
-    this.#secure = secure(tls)
+    const { tls, keepAliveMs, connectionsPerOrigin, ...asking } = settings
+    this.#asking = asking
+    this.#lanes = new OriginLanes(connectionsPerOrigin)
+    const common = {
+      keepAlive: true,
+      timeout: keepAliveMs,
+      maxSockets: connectionsPerOrigin,
+      maxFreeSockets: connectionsPerOrigin,
+      highWaterMark: readAheadBytes,
+    }
+    this.#http = new HttpAgent(common)
+    this.#https = new HttpsAgent({
+      ...common,
+      rejectUnauthorized: true, // said aloud, so that NODE_TLS_REJECT_UNAUTHORIZED has no effect
+      ALPNProtocols: ['http/1.1'],
+      ...secure(tls),
+    })
   }
 
-  /** Sends a GET and waits for the fields of the answer. Waits while all connections to the origin are taken. */
+  /** Sends a GET and waits for the fields of the answer. Waits while all connections to the origin are taken. The signal ends the body too. */
   async get(
     url: URL,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<Response> {
-    signal.throwIfAborted()
-    const { origin } = url
-    const path = url.pathname + url.search
-    this.#count(origin, 1)
-    try {
-      const { agent, request } = await abortable(this.#ready(), signal)
-      return await abortable(
-        request(agent, { origin, path, method: 'GET', headers, signal }),
-        signal,
-      )
-    } finally {
-      this.#count(origin, -1)
-      if (signal.aborted && !this.#waiting.has(origin)) this.#giveUp(origin)
+    // Each that the origin closes as it is used again is one that was kept, and there are no more of them.
+    for (let left = this.#http.maxFreeSockets; ; left--) {
+      try {
+        return await this.#ask(url, headers, signal)
+      } catch (error) {
+        const stale = error instanceof HttpFault && error.code === 'STALE_CONNECTION'
+        if (!stale || left === 0) throw error
+      }
     }
   }
 
   /** Ends every connection, in use or not. */
-  async close(): Promise<void> {
-    this.#closed = true
-    this.#giveUp()
-    const client = await this.#client?.catch(() => undefined) // it has told those who asked
-    await client?.agent.destroy()
+  close(): Promise<void> {
+    this.#life.abort(new HttpFault('SOURCE_CLOSED'))
+    this.#http.destroy()
+    this.#https.destroy()
+    return Promise.resolve()
   }
 
-  async #ready(): Promise<Client> {
-    if (this.#closed) throw Object.assign(new Error('Closed'), { code: 'UND_ERR_DESTROYED' })
-    this.#client ??= this.#start().catch((error: unknown) => {
-      this.#client = undefined
+  async #ask(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const scope = new Scope([signal, this.#life.signal])
+    const request = await this.#begin(url, headers, scope)
+    return ask(request, this.#asking, scope.signal)
+  }
+
+  /** A request that is not sent yet. Its place and the scope are let go when it is closed. */
+  async #begin(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    scope: Scope,
+  ): Promise<ClientRequest> {
+    let leave = (): void => undefined
+    try {
+      scope.signal.throwIfAborted()
+      leave = await this.#lanes.enter(url.origin, scope.signal)
+      const request = this.#request(url, headers)
+      request.once('close', () => {
+        scope[Symbol.dispose]()
+        // In the same turn its connection goes back to the pool, or is gone.
+        process.nextTick(leave)
+      })
+      return request
+    } catch (error) {
+      leave()
+      scope[Symbol.dispose]()
       throw error
-    })
-    return await this.#client
+    }
   }
 
-  async #start(): Promise<Client> {
-    const { Agent: AgentOf, buildConnector: connectorOf, request } = await loadHttpClient()
-    const settings = this.#settings
-    const connect = connectorOf({
-      timeout: settings.connectTimeoutMs,
-      rejectUnauthorized: true, // said aloud, so that NODE_TLS_REJECT_UNAUTHORIZED has no effect
-      ...this.#secure,
-    })
-    const agent = new AgentOf({
-      connect: (options, callback) => this.#connect(connect, options, callback),
-      connections: settings.connectionsPerOrigin,
-      pipelining: 1,
-      maxOrigins: originsMax,
+  #request(url: URL, headers: Readonly<Record<string, string>>): ClientRequest {
+    const secured = url.protocol === 'https:'
+    const request = (secured ? httpsRequest : httpRequest)(url, {
+      agent: secured ? this.#https : this.#http,
+      headers,
+      insecureHTTPParser: false,
       maxHeaderSize: responseHeaderBytesMax,
-      headersTimeout: settings.headersTimeoutMs,
-      bodyTimeout: settings.idleTimeoutMs,
-      keepAliveTimeout: settings.keepAliveMs,
-      keepAliveMaxTimeout: settings.keepAliveMs,
     })
-    return { agent, request }
-  }
-
-  #connect(
-    connect: buildConnector.connector,
-    options: buildConnector.Options,
-    callback: buildConnector.Callback,
-  ): void {
-    // Typed as void, but it is the socket; were it not, only the giving up would be lost.
-    const socket: unknown = connect(options, (...result) => {
-      if (socket instanceof Socket) this.#connecting.delete(socket)
-      callback(...result)
+    // All are looked at, so that none can hide behind others; their bytes are bounded.
+    request.maxHeadersCount = 0
+    request.once('socket', (socket) => {
+      if (!request.reusedSocket) socket.once('close', this.#lanes.hold(url.origin))
     })
-    if (socket instanceof Socket) {
-      this.#connecting.set(socket, `${options.protocol}//${options.host}`)
-    }
+    return request
   }
-
-  #count(origin: string, change: number): void {
-    const waiting = (this.#waiting.get(origin) ?? 0) + change
-    if (waiting === 0) this.#waiting.delete(origin)
-    else this.#waiting.set(origin, waiting)
-  }
-
-  /** Ends the attempts to connect to this origin, or to any. */
-  #giveUp(origin?: string): void {
-    for (const [socket, its] of this.#connecting) {
-      if (origin !== undefined && origin !== its) continue
-      socket.destroy(new Error('Nobody waits for this connection'))
-    }
-  }
-}
-
-interface Client {
-  readonly agent: Agent
-  readonly request: HttpClient['request']
-}
-
-/** Frees the connection of an answer whose body is not wanted. Reads a bounded rest, in the background. */
-export function drop(response: Response): void {
-  void response.body.dump({ limit: droppedBytesMax })
 }
 
 function secure(tls: HttpTls | undefined): object {

@@ -1,7 +1,8 @@
 import { PeerError } from '../errors.ts'
 import { publish } from '../hooks.ts'
 import type { Clock } from '../util/clock.ts'
-import { type Connections, type Response, drop } from './connections.ts'
+import type { Connections } from './connections.ts'
+import type { Response } from './http-ask.ts'
 import { type Attempt, failureOf, failureOfStatus, final, protocolError } from './http-failure.ts'
 import { codingOf, fieldOf, foreignFields, requestFields } from './http-headers.ts'
 import { redactUrl } from './redact.ts'
@@ -61,7 +62,7 @@ export async function exchange(by: Exchanger, ask: Ask, attempt: Attempt): Promi
     if (outcome.is === 'failed') return outcome
     const { statusCode, headers } = outcome.response
     if (!redirectStatuses.has(statusCode)) return judge(by, outcome.response, attempt)
-    drop(outcome.response)
+    outcome.response.body.drop()
     const next = target(by, url, fieldOf(headers, 'location'), visited)
     if (typeof next === 'string') {
       const details = { url: attempt.url, redirects: visited.size - 1, reason: next }
@@ -105,12 +106,12 @@ async function once(
 function judge(by: Exchanger, response: Response, attempt: Attempt): Outcome {
   const { statusCode, headers } = response
   if (!answerStatuses.has(statusCode)) {
-    drop(response)
+    response.body.drop()
     return failed(failureOfStatus(statusCode, headers, attempt, by.clock))
   }
   const coding = statusCode < 300 ? codingOf(headers) : undefined
   if (coding === undefined) return { is: 'answer', response }
-  drop(response)
+  response.body.drop()
   const actual = `content-encoding ${coding}`
   return failed(final(protocolError(attempt.url, 'content without encoding', actual)))
 }

@@ -1,6 +1,7 @@
 import { PeerError } from '../errors.ts'
-import { originsMax } from './connections.ts'
+import { faultReasons } from './http-fault.ts'
 import { type ResponseHeaders, fieldOf } from './http-headers.ts'
+import { originsMax } from './origin-lanes.ts'
 import { redactedTextLengthMax } from './redact.ts'
 import { type Failure, parseRetryAfter } from './retries.ts'
 import type { Clock } from '../util/clock.ts'
@@ -23,13 +24,10 @@ const transientStatuses: ReadonlySet<number> = new Set([408, 425, 429, 500, 502,
 const tlsCodes: RegExp =
   /^(?:ERR_SSL_|ERR_TLS_|ERR_OSSL_|CERT_|CRL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERROR_IN_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_EXCEEDED|HOSTNAME_MISMATCH|EPROTO)/
 
-/** Reasons in words, for the codes of the HTTP client. */
+/** Reasons in words, where there are any. */
 const reasons: Readonly<Record<string, string>> = {
-  UND_ERR_CONNECT_TIMEOUT: 'connect timeout',
-  UND_ERR_HEADERS_TIMEOUT: 'headers timeout',
-  UND_ERR_BODY_TIMEOUT: 'idle timeout',
-  UND_ERR_SOCKET: 'connection closed',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'connection closed',
+  ...faultReasons,
+  HPE_INVALID_EOF_STATE: faultReasons.CONNECTION_CLOSED,
 }
 
 /** What an error of the HTTP client means. */
@@ -47,19 +45,18 @@ export function failureOf(thrown: unknown, attempt: Attempt): Failure {
       ),
     )
   }
-  if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED') {
+  if (code === 'SOURCE_CLOSED') {
     return final(new PeerError('CLOSED', 'The source was closed', { what: 'source' }, { cause }))
   }
-  if (code === 'UND_ERR_MAX_ORIGINS_REACHED') {
+  if (code === 'ORIGINS_MAX') {
     const details = { limit: 'originsMax', value: originsMax }
     return final(new PeerError('LIMIT_REACHED', 'Too many origins at once', details, { cause }))
   }
-  const ended = isParserError(cause) && /EOF/.test(cause.message)
-  if (code === 'UND_ERR_HEADERS_OVERFLOW' || (isParserError(cause) && !ended)) {
+  const reason = reasons[code]
+  if (reason === undefined && code.startsWith('HPE_')) {
     return final(protocolError(url, 'an HTTP/1.1 answer', code, cause))
   }
-  const reason = ended ? 'connection closed' : (reasons[code] ?? code)
-  return { error: unreachable(attempt, reason, cause), transient: true }
+  return { error: unreachable(attempt, reason ?? code, cause), transient: true }
 }
 
 /** What an answer means that is neither content nor a redirect. The body of such an answer is never looked at. */
@@ -122,11 +119,6 @@ export function protocolError(
 /** A failure that no other attempt can better. */
 export function final(error: PeerError): Failure {
   return { error, transient: false }
-}
-
-/** undici 7.30 means to give these a code that begins with HPE_, but looks it up in a table that has none; a body cut off shows in the message alone. */
-function isParserError(error: Error & { readonly code: string }): boolean {
-  return error.name === 'HTTPParserError' || error.code.startsWith('HPE_')
 }
 
 /**

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { type Version, validatorLengthMax } from './version.ts'
 
-/** Response header fields as undici gives them: names in lower case, repeated fields as arrays. */
+/** Response header fields with names in lower case, repeated fields as arrays. */
 export type ResponseHeaders = Readonly<Record<string, string | readonly string[] | undefined>>
 
 /** Longest response header value that is kept. */

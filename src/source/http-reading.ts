@@ -1,4 +1,4 @@
-import { type Response, drop } from './connections.ts'
+import type { Response } from './http-ask.ts'
 import { type Exchanger, exchange } from './http-exchange.ts'
 import { type Attempt, failureOf, final, protocolError, unreachable } from './http-failure.ts'
 import {
@@ -87,10 +87,10 @@ export class HttpReading {
       }
       try {
         const part = this.#judge(outcome.response)
-        if (part === undefined || part.take === 0) drop(outcome.response)
+        if (part === undefined || part.take === 0) outcome.response.body.drop()
         return part?.take === 0 ? undefined : part
       } catch (error) {
-        drop(outcome.response)
+        outcome.response.body.drop()
         throw error
       }
     }
@@ -192,7 +192,7 @@ export class HttpReading {
   /** Hands on what is wanted of a body. Returns why it broke; undefined when everything was delivered. */
   async *#deliver(part: Part): AsyncGenerator<Uint8Array, Failure | undefined, undefined> {
     const { response } = part
-    const body: AsyncIterator<Uint8Array> = response.body[Symbol.asyncIterator]()
+    const { body } = response
     let { skip, take } = part
     try {
       while (take === undefined || take > 0) {
@@ -215,7 +215,7 @@ export class HttpReading {
       }
       return undefined
     } finally {
-      await body.return?.()
+      await body.return()
     }
   }
 
@@ -230,7 +230,7 @@ export class HttpReading {
     return { error: unreachable(this.#attempt(), 'the body ended early'), transient: true }
   }
 
-  async #pull(body: AsyncIterator<Uint8Array>): Promise<Pulled> {
+  async #pull(body: Response['body']): Promise<Pulled> {
     try {
       const next = await body.next()
       this.#request.signal.throwIfAborted()

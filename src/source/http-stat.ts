@@ -1,5 +1,4 @@
 import type { OriginStat } from '../task/ports.ts'
-import { drop } from './connections.ts'
 import { type Exchanger, exchange } from './http-exchange.ts'
 import { protocolError } from './http-failure.ts'
 import {
@@ -35,7 +34,7 @@ export async function httpStat(
       continue
     }
     const { statusCode, headers } = outcome.response
-    drop(outcome.response)
+    outcome.response.body.drop()
     if (statusCode === 206 && range !== undefined) return statOfPart(url, headers)
     if (statusCode === 200) return statOf(headers, contentLengthOf(headers), false)
     if (statusCode !== 416 || range === undefined) {

@@ -79,8 +79,11 @@ class HttpSource implements Source {
       wholeNumber(`http.${name}`, wanted[name], min, max)
     const flow = loadFlow()
     this.#policy = { retriesMax: whole('retriesMax', 0, 100), clock, random }
+    const release =
+      flow === undefined ? undefined : (chunk: Uint8Array): void => void flow.release(chunk)
     this.#by = {
       connections: new Connections({
+        release,
         connectTimeoutMs: whole('connectTimeoutMs', 1, hourMs),
         headersTimeoutMs: whole('headersTimeoutMs', 1, hourMs),
         idleTimeoutMs: whole('idleTimeoutMs', 1, hourMs),
@@ -91,7 +94,7 @@ class HttpSource implements Source {
       clock,
       userAgent: text('http.userAgent', wanted.userAgent, 256),
       allowDowngrade: flag('http.allowDowngrade', wanted.allowDowngrade),
-      release: flow === undefined ? undefined : (chunk) => flow.release(chunk),
+      release,
     }
   }
 

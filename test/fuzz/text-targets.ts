@@ -154,7 +154,7 @@ const fields = [
   'retry-after: Fri, 31 Dec 2038 23:59:59 GMT\netag: W/"x"\nETAG: "y"',
 ]
 
-/** Response fields as undici gives them: lower case, repeated ones as a list. */
+/** Response fields as the source has them: lower case, repeated ones as a list. */
 function fieldsIn(text: string): ResponseHeaders {
   const headers = new Map<string, string | string[]>()
   for (const line of text.split('\n')) {

@@ -48,7 +48,6 @@ describe('http.read(): time and connections', () => {
       const error = await rejection(reading, 'ORIGIN_UNREACHABLE')
       return error.details.reason
     }
-    // Together, for the timers of the HTTP client tick only every half second.
     const reasons = await Promise.all([silent, stalls].map(reasonOf))
     assert.deepEqual(reasons, ['headers timeout', 'idle timeout'])
     await impatient.close()

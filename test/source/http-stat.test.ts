@@ -193,7 +193,7 @@ describe('http.stat()', () => {
       'too long fields',
       fixed(200, { 'x-long': 'x'.repeat(40_000) }),
       'ORIGIN_PROTOCOL',
-      { actual: 'UND_ERR_HEADERS_OVERFLOW' },
+      { actual: 'HPE_HEADER_OVERFLOW' },
     ],
   ]
   for (const [at, [what, handler, code, details]] of refusals.entries()) {
