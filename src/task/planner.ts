@@ -258,12 +258,13 @@ export class Planner {
     if (from.haves.delete(number) && from.allowed) this.#rarity.lost(from, number)
   }
 
-  /** nothing, wanted → done: the piece is here, whoever brought it. A piece that is being fetched is left to its job. */
-  onKept(number: number): void {
+  /** nothing, wanted → done: the piece is here, whoever brought it. A piece that is being fetched is left to its job. True when it was wanted. */
+  onKept(number: number): boolean {
     const state = this.#states[number]
-    if (state !== undefined && state.is !== 'wanted') return
+    if (state !== undefined && state.is !== 'wanted') return false
     this.#rarity.unwait(number)
     this.#keep(number)
+    return state !== undefined
   }
 
   /** The next thing to do, which counts as begun: wanted → fetching. Undefined when there is nothing that can be done now. */

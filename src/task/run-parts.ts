@@ -7,7 +7,7 @@ import { AskedOrigin } from './asked-origin.ts'
 import { OriginGate } from './origin-gate.ts'
 import { type OriginAccess, shownUrl } from './origin-read.ts'
 import { Parents } from './parents.ts'
-import type { Geometry, Piece } from './piece.ts'
+import type { Geometry, Piece, Range } from './piece.ts'
 import { originId } from './plan.ts'
 import { Planner } from './planner.ts'
 import type { Have, Parent, Registration, Sink, TaskSpec } from './ports.ts'
@@ -40,7 +40,8 @@ export interface RunEvents {
   onKept(piece: Piece, parent: string, digest: string, costMs: number): void
   onMixed(error: PeerError): void
   onChange(): void
-  registration(): Registration
+  /** The part that is wanted; undefined for everything. */
+  range(): Range | undefined
   lastError(): unknown
 }
 
@@ -84,7 +85,8 @@ export function runParts(
       return undefined
     },
     onHedged: (number, won) => planner.onHedged(number, won),
-    hasResort: () => gate.available,
+    hasResort: () => gate.available || gate.hopeful,
+    isDead: (parent, number) => feeds.isDead(parent, number),
     onBytes,
     admit: (parent, number, digest) => versions.admit(parent, number, digest),
     onOutcome: (outcome) => events.onOutcome(outcome),
@@ -114,7 +116,12 @@ export function runParts(
   const dialogue = new Dialogue(
     ports,
     settings,
-    () => events.registration(),
+    () => ({
+      ...registrationOf(spec, settings, gate),
+      peerId: ports.newPeerId(),
+      geometry: cut,
+      ...rangeOf(events.range()),
+    }),
     {
       onParents: (named) => events.onParents(named),
       onSource: () => gate.open(),
@@ -135,7 +142,7 @@ export function runParts(
       loneHopeMs: loneHopeMsMin * (1 + ports.random()),
       parentsTimeoutMs,
       task: spec.id,
-      doubts: asksMore(spec),
+      asksFreely: asksMore(spec),
       lastError,
     },
     clock.now(),
@@ -143,16 +150,22 @@ export function runParts(
   return { planner, parents, feeds, fetcher, gate, dialogue, rescue, versions }
 }
 
+/** `range` as a property that is there only when there is one. */
+function rangeOf(range: Range | undefined): { readonly range?: Range } {
+  return range === undefined ? {} : { range }
+}
+
 /** What the scheduler is told of how a run works. */
-export function registrationOf(
+function registrationOf(
+  spec: TaskSpec,
   { needBackToSource, persistent, concurrency }: RunSettings,
   gate: OriginGate,
 ): Pick<
   Registration,
-  'needBackToSource' | 'backToSource' | 'metadataOnly' | 'persistent' | 'concurrency'
+  'spec' | 'needBackToSource' | 'backToSource' | 'metadataOnly' | 'persistent' | 'concurrency'
 > {
   const backToSource = gate.available || gate.hopeful ? 'allow' : 'never'
-  return { needBackToSource, backToSource, metadataOnly: false, persistent, concurrency }
+  return { spec, needBackToSource, backToSource, metadataOnly: false, persistent, concurrency }
 }
 
 /**

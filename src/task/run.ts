@@ -3,13 +3,14 @@ import { type Deferred, deferred } from '../util/deferred.ts'
 import type { Blame, Failure } from './blame.ts'
 import { explainRun, type RunState } from './explain.ts'
 import type { Outcome } from './fetcher.ts'
-import type { Piece, Range } from './piece.ts'
+import { type Piece, pieceAt, type Range } from './piece.ts'
 import { originId } from './plan.ts'
-import type { Have, Parent, Registration, SessionEnd, Sink, TaskSpec } from './ports.ts'
+import type { Have, Parent, SessionEnd, Sink, TaskSpec } from './ports.ts'
 import { RunNews } from './run-news.ts'
 import { type RunOptions, type RunPorts, type RunSettings, runSettings } from './run-options.ts'
-import { registrationOf, type RunParts, runParts } from './run-parts.ts'
-import { Seat, type Share } from './share.ts'
+import { type RunParts, runParts } from './run-parts.ts'
+import { Seats } from './seats.ts'
+import type { Seat, Share } from './share.ts'
 
 /*
  * A run is the loop around the planner. Event handlers record what happened in the part that owns it and call `#changed()`; `#advance()` then
@@ -49,7 +50,7 @@ export class Run {
   readonly #ports: RunPorts
   readonly #life = new AbortController()
   readonly #parts: RunParts
-  readonly #seats = new Set<Seat>()
+  readonly #seats: Seats
   readonly #bytes = { source: 0, peer: 0 }
   readonly #news: RunNews
   readonly #ended: Deferred<void> = deferred()
@@ -68,6 +69,12 @@ export class Run {
     this.#ports = ports
     this.#news = new RunNews(spec.id)
     this.#settings = runSettings(options)
+    this.#seats = new Seats({
+      cut: sink.geometry,
+      has: (number) => sink.has(number),
+      urge: (numbers) => this.#urge(numbers),
+      leave: (from, reason) => this.#leave(from, reason),
+    })
     this.#parts = runParts(spec, sink, this.#settings, ports, this.#life.signal, {
       onParents: (parents) => this.#onParents(parents),
       onHave: (parent, have) => this.#onHave(parent, have),
@@ -78,7 +85,7 @@ export class Run {
       onKept: (...args) => this.#onKept(...args),
       onMixed: (error) => this.#drop(error),
       onChange: () => this.#changed(),
-      registration: () => this.#registration(),
+      range: () => this.#seats.range,
       lastError: () => this.#lastError,
     })
   }
@@ -112,19 +119,10 @@ export class Run {
     if (this.#phase.is === 'ended') {
       throw new PeerError('CLOSED', 'The run has ended', { what: 'run' })
     }
-    const seat = new Seat(
-      {
-        cut: this.#sink.geometry,
-        has: (number) => this.#sink.has(number),
-        urge: (numbers) => this.#urge(numbers),
-        leave: (from, reason) => this.#leave(from, reason),
-      },
-      range,
-    )
-    this.#seats.add(seat)
+    const seat = this.#seats.take(range)
     const fresh: number[] = []
     for (let number = seat.first; number <= seat.last; number++) {
-      if (this.#sink.has(number)) this.#parts.planner.onKept(number)
+      if (this.#sink.has(number)) this.#onHere(number)
       else if (this.#parts.planner.want(number)) fresh.push(number)
     }
     if (this.#phase.is === 'idle') this.#start()
@@ -188,6 +186,7 @@ export class Run {
     for (const parent of this.#parts.parents.thaw(now)) this.#parts.planner.onParentResumed(parent)
     this.#parts.gate.advance(now)
     this.#fill()
+    if (this.#parts.planner.counts.fetching === 0) this.#takeKept()
     this.#parts.fetcher.recheck()
     const finding = this.#parts.rescue.look(now)
     if (finding.is === 'lost') return this.#lose(finding.error)
@@ -199,6 +198,19 @@ export class Run {
       const restMs = Math.max(1, Math.ceil(at - now))
       this.#cancelWake = this.#ports.clock.after(restMs, () => this.#changed())
     }
+  }
+
+  /** Nothing is fetched: what is missing may have been kept by somebody else meanwhile, who published the content from here. */
+  #takeKept(): void {
+    const { planner } = this.#parts
+    for (const number of planner.missingNumbers()) if (this.#sink.has(number)) this.#onHere(number)
+    if (planner.missing === 0) this.#changed()
+  }
+
+  /** The piece is here, and no job of this run brought it. */
+  #onHere(number: number): void {
+    if (!this.#parts.planner.onKept(number)) return
+    this.#seats.onKept(pieceAt(this.#sink.geometry, number), 'local')
   }
 
   #fill(): void {
@@ -262,7 +274,7 @@ export class Run {
     const createdAt = clock.date()
     this.#parts.dialogue.pieceDone({ piece, digest, traffic, parentId: parent, costMs, createdAt })
     this.#news.kept(piece, { parent, traffic, costMs, transport })
-    for (const seat of this.#seats) seat.onKept(piece, traffic)
+    this.#seats.onKept(piece, traffic)
     this.#changed()
   }
 
@@ -318,14 +330,14 @@ export class Run {
   }
 
   #leave(seat: Seat, reason: unknown): void {
-    if (!this.#seats.delete(seat)) return
+    if (!this.#seats.leave(seat)) return
     seat.fail(reason)
     if (this.#phase.is !== 'active') return
     if (this.#seats.size === 0) {
       return this.#end(this.#parts.planner.missing === 0 ? undefined : { reason })
     }
     for (let number = seat.first; number <= seat.last; number++) {
-      if ([...this.#seats].some((other) => other.wants(number))) continue
+      if (this.#seats.want(number)) continue
       if (this.#parts.planner.unwant(number)) this.#parts.fetcher.drop(number)
     }
     this.#changed()
@@ -354,7 +366,8 @@ export class Run {
     this.#phase = { is: 'ended', how: failure === undefined ? 'done' : 'failed' }
     this.#cancelWake()
     this.#life.abort(over)
-    if (failure !== undefined) for (const seat of this.#seats) seat.fail(failure.reason)
+    if (failure === undefined) this.#seats.finish()
+    else this.#seats.fail(failure.reason)
     if (before.is === 'active') this.#tellEnd(failure, before.startedAt)
     void this.#giveBack(failure)
   }
@@ -372,20 +385,6 @@ export class Run {
       this.#parts.dialogue.finish(end),
     ])
     this.#ended.resolve()
-  }
-
-  #registration(): Registration {
-    const [only] = this.#seats
-    const range = this.#seats.size === 1 ? only?.range : undefined
-    const { gate } = this.#parts
-    const peerId = this.#ports.newPeerId()
-    return {
-      ...registrationOf(this.#settings, gate),
-      peerId,
-      spec: this.#spec,
-      geometry: this.#sink.geometry,
-      ...(range === undefined ? {} : { range }),
-    }
   }
 
   #tellEnd(failure: { readonly reason: unknown } | undefined, startedAt: number): void {

@@ -1,4 +1,5 @@
 import { PeerError } from '../errors.ts'
+import { Bitmap } from '../util/bitmap.ts'
 import { type Deferred, deferred } from '../util/deferred.ts'
 import { type Geometry, numbersIn, type Piece, pieceAt, type Range } from './piece.ts'
 import type { TrafficKind } from './ports.ts'
@@ -49,6 +50,8 @@ export class Seat implements Share {
   readonly #first: number
   readonly #last: number
   readonly #tally = new Tally()
+  /** What was counted as kept, from `first` on. A piece may be here before its job has told. */
+  readonly #counted: Bitmap
   readonly #done: Deferred<void> = deferred()
   readonly #waiting = new Map<number, Deferred<void>>()
   readonly #listeners = new Set<(progress: Progress) => void>()
@@ -63,11 +66,12 @@ export class Seat implements Share {
     this.#host = host
     this.#first = numbers[0] ?? 0
     this.#last = numbers.at(-1) ?? -1
+    this.#counted = new Bitmap(numbers.length)
     this.#tally.want(host.cut, this.#first, this.#last)
     // Nobody has to listen to `done`; who does gets the rejection all the same.
     this.#done.promise.catch(() => undefined)
     for (const number of numbers) {
-      if (host.has(number)) this.#tally.kept(pieceAt(host.cut, number), 'local')
+      if (host.has(number)) this.#count(pieceAt(host.cut, number), 'local')
     }
     this.#settle()
   }
@@ -138,8 +142,7 @@ export class Seat implements Share {
 
   /** A piece was kept, wanted here or not. */
   onKept(piece: Piece, traffic: TrafficKind): void {
-    if (!this.wants(piece.number)) return
-    this.#tally.kept(piece, traffic)
+    if (!this.wants(piece.number) || !this.#count(piece, traffic)) return
     this.#waiting.get(piece.number)?.resolve()
     this.#waiting.delete(piece.number)
     this.#tell()
@@ -154,6 +157,13 @@ export class Seat implements Share {
     for (const waiting of this.#waiting.values()) waiting.reject(reason)
     this.#waiting.clear()
     this.#listeners.clear()
+  }
+
+  /** False when it was counted before. */
+  #count(piece: Piece, traffic: TrafficKind): boolean {
+    if (!this.#counted.add(piece.number - this.#first)) return false
+    this.#tally.kept(piece, traffic)
+    return true
   }
 
   /** open → done, when nothing is missing. */
