@@ -24,7 +24,8 @@ export function runsOf({ runs, quick }: Settings): number {
 export type Side = (() => Promise<Sample>) | undefined
 
 /**
- * Runs the sides one after another, again and again: what disturbs the machine disturbs all of them. The first round warms up and does not count.
+ * Runs the sides one after another, again and again: what disturbs the machine disturbs all of them. Each round begins with the next side, because who runs after whom matters too: the
+ * memory that one frees is warm for the next. The first round warms up and does not count.
  */
 export async function interleaved<N extends string>(
   settings: Settings,
@@ -37,7 +38,8 @@ export async function interleaved<N extends string>(
   >
   const runs = runsOf(settings)
   for (let round = 0; round <= runs; round += 1) {
-    for (const name of names) {
+    for (const at of names.keys()) {
+      const name = names[(at + round) % names.length] as N
       const sample = await sides[name]?.()
       if (round > 0 && sample !== undefined) samples[name].push(sample)
     }

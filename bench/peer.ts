@@ -104,7 +104,6 @@ async function actOn(
   }
   await peer.close()
   peers.delete(order.peer)
-  collect()
   return {}
 }
 

@@ -9,8 +9,8 @@ import { compared, gibibyte, type Goal, mebibyte } from './statistics.ts'
 import { Swarm } from './swarm.ts'
 import { throughput, transferRows } from './transfer-rows.ts'
 
-/** Bytes of content: a run of either side takes about a second on a quiet machine. */
-const length = { thorough: gibibyte, quick: 64 * mebibyte }
+/** Bytes of content: a run of either side takes more than a second on a quiet machine, and Linux does not begin to write the file to the disk meanwhile. */
+const length = { thorough: 2 * gibibyte, quick: 64 * mebibyte }
 /** Resident memory of a child that writes to the disk. */
 const toDiskBytesMax = 128 * mebibyte
 /** Resident memory of a child beside the content in memory. */

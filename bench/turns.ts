@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
-/** Milliseconds between two looks. A turn is found to be at most so much longer than it was. */
-const everyMs = 2
+/** Milliseconds between two looks. A turn is found to be at most so much longer than it was. More looks would take a part of the processor that shows in what is measured. */
+const everyMs = 10
 
 /**
  * The longest turn of the event loop of this thread. A timer looks how late it is; the time in which another process had the processor, by the count of the
