@@ -54,7 +54,10 @@ export async function ask(
   signal.addEventListener('abort', onAbort, { once: true })
   request.once('socket', (socket) => {
     socket.off('data', onUnasked)
-    if (request.reusedSocket) onConnected()
+    // One that was handed on by another request that waited is not called reused.
+    const connected =
+      !socket.connecting && !('secureConnecting' in socket && socket.secureConnecting)
+    if (request.reusedSocket || connected) onConnected()
     else socket.once(request.protocol === 'https:' ? 'secureConnect' : 'connect', onConnected)
   })
   request.once('response', (incoming) => {

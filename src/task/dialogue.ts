@@ -72,8 +72,6 @@ export class Dialogue {
   /** The open question was for more parents, and nobody is needed. */
   #welcoming = false
   #told = false
-  /** The last answer that was asked for named somebody. */
-  #named = false
   #cancelTimer: () => void = () => undefined
   #cancelMore: () => void = () => undefined
 
@@ -110,17 +108,6 @@ export class Dialogue {
   /** Whether there was somebody to tell the end to: false when the last session was lost. */
   get told(): boolean {
     return this.#told
-  }
-
-  /**
-   * The scheduler has nobody: it answered so, or not at all, or ended the session over the question. One that was lost since and found again says nothing by that:
-   * it may have forgotten everybody.
-   */
-  get hasNobody(): boolean {
-    if (this.#sessions > 1) return false
-    if (this.#state.is === 'idle') return !this.#named
-    if (this.#state.is === 'over') return !PeerError.is(this.#state.error, 'SCHEDULER_UNAVAILABLE')
-    return this.#state.is === 'silent'
   }
 
   /** With what the last session was lost; undefined when it was not. */
@@ -221,7 +208,6 @@ export class Dialogue {
     // Go schedulers send to the origin whom they can name nobody else: who only wants more parents has some.
     const welcoming = this.#welcoming
     this.#welcoming = false
-    if (!welcoming) this.#named = answer.is === 'parents' && answer.parents.length > 0
     if (answer.is === 'parents') {
       session.started()
       this.#events.onParents(answer.parents)

@@ -2,7 +2,6 @@ import { PeerError } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 import { Scope } from '../util/scope.ts'
 import { type Geometry, pieceAt } from './piece.ts'
-import { Pulse } from './pulse.ts'
 import type { Feed, Have, Parent, TaskSpec } from './ports.ts'
 
 /** Failures in a row, without a word that was news, after which a parent's feed is not opened again by itself. */
@@ -55,13 +54,11 @@ export class Feeds {
   readonly #signal: AbortSignal
   readonly #entries = new Map<string, Entry>()
   readonly #running = new Set<Promise<void>>()
-  readonly #pulse: Pulse
 
   constructor(world: FeedsWorld, events: FeedsEvents, signal: AbortSignal) {
     this.#world = world
     this.#events = events
     this.#signal = signal
-    this.#pulse = new Pulse(world, () => events.onChange(), signal)
   }
 
   /** Starts to watch a parent, or watches it anew when its feeds have ended. */
@@ -103,12 +100,6 @@ export class Feeds {
     return entry !== undefined && (entry.open > 0 || entry.cancelRest !== undefined)
   }
 
-  /** Whether this parent, which does not send this piece, does not answer to anything else either. Asks it if need be; `onChange` follows then. */
-  isDead(parent: string, number: number): boolean {
-    const entry = this.#entries.get(parent)
-    return entry !== undefined && this.#pulse.isDead(entry.parent, number)
-  }
-
   /** How the feed of a parent stands, for `explain()`. */
   state(parent: string): 'open' | 'resting' | 'ended' {
     const entry = this.#entries.get(parent)
@@ -120,7 +111,7 @@ export class Feeds {
   async close(): Promise<void> {
     for (const entry of this.#entries.values()) closeAll(entry)
     this.#entries.clear()
-    await Promise.all([...this.#running, this.#pulse.close()])
+    await Promise.all(this.#running)
   }
 
   #entry(parent: Parent): Entry {

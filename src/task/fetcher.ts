@@ -56,10 +56,8 @@ export interface FetcherEvents extends HedgingEvents {
   hasOther(number: number, parent: string): boolean
   /** Pieces that are better asked of somebody else now. `queued`: nothing of a piece has come for a while. */
   moves(queued: (number: number) => boolean): readonly number[]
-  /** Whether the origin may be used when nobody else can be asked. */
+  /** Whether the origin may be opened when nobody else can be asked. */
   hasResort(): boolean
-  /** Whether the parent of this piece, which is quiet, does not answer to anything. */
-  isDead(parent: string, number: number): boolean
   /** Bytes came for some piece. */
   onBytes(): void
   /** A piece has come from a parent and has this digest. Resolves when it may be kept. @throws PeerError ORIGIN_CHANGED when it is of another version */
@@ -94,8 +92,7 @@ const withdrawn = new Error('The piece is not wanted from there any more')
  * Fetches pieces: one job in a queue for each. A job takes a slot, lets it be filled, compares the digest and commits.
  *
  * The stall rule: when no byte came for `patienceMs` and somebody else can be asked, the job ends as PARENT_TIMEOUT and the patience with this
- * piece doubles, so that a piece does not go round for ever among busy parents. With nobody else it goes on for up to `pieceTimeoutMs`, or until the parent turns
- * out to be dead where the origin may be used.
+ * piece doubles, so that a piece does not go round for ever among busy parents. With nobody else it goes on for up to `pieceTimeoutMs`.
  */
 export class Fetcher {
   readonly #world: FetcherWorld
@@ -302,20 +299,17 @@ export class Fetcher {
   #onQuiet(job: Job): void {
     const { piece, parent } = job.plan
     if (job.stopped !== undefined) return
-    if (!this.#events.hasOther(piece.number, parent)) return this.#onAlone(job)
+    if (!this.#events.hasOther(piece.number, parent)) return this.#onTrickle(job)
     const ms = job.quietMs
     this.#patienceMs.set(piece.number, Math.min(ms * 2, this.#limits.pieceTimeoutMs))
     stop(job, { is: 'slow', error: this.#silence(job, ms) })
   }
 
-  /** Where there is a last resort: a byte now and then must not keep a piece for ever, and nobody waits for the dead. */
-  #onAlone(job: Job): void {
-    const { piece, parent } = job.plan
-    if (parent === originId || !this.#events.hasResort()) return
-    const trickles = job.patience?.trickles === true
-    if (!trickles && !this.#events.isDead(parent, piece.number)) return
-    const ms = trickles ? this.#limits.pieceTimeoutMs : job.quietMs
-    stop(job, { is: 'silent', error: this.#silence(job, ms) })
+  /** A byte now and then must not keep a piece for ever: it counts as the silence that it is for the reader, where there is a last resort. */
+  #onTrickle(job: Job): void {
+    if (job.plan.parent === originId || job.patience?.trickles !== true) return
+    if (!this.#events.hasResort()) return
+    stop(job, { is: 'silent', error: this.#silence(job, this.#limits.pieceTimeoutMs) })
   }
 
   #silence(job: Job, ms: number): PeerError {

@@ -62,32 +62,16 @@ export class Parents {
 
   /** Those who are neither dropped nor banned. */
   usable(): Parent[] {
-    return this.#select(({ usable }) => usable)
-  }
-
-  /** Those who may be believed that they will have more: usable, and not silent. */
-  promising(): Parent[] {
-    return this.#select(({ state, usable }) => usable && !isSilent(state))
-  }
-
-  /** Those who pause because nothing came from them for too long. */
-  silent(): Parent[] {
-    return this.#select(({ state }) => isSilent(state))
-  }
-
-  /**
-   * Usable ones whose host was named under another id too. A host has one state of a task, so what the scheduler knows of this one is out of date.
-   */
-  doubled(): Parent[] {
-    const hosts = new Map<string, number>()
-    const usable = this.usable()
-    for (const { hostId } of usable) hosts.set(hostId, (hosts.get(hostId) ?? 0) + 1)
-    return usable.filter(({ hostId }) => (hosts.get(hostId) ?? 0) > 1)
+    return [...this.#entries.values()]
+      .filter((entry) => entry.standing.usable)
+      .map((entry) => entry.parent)
   }
 
   /** Those who are dropped or banned. */
   unusable(): Parent[] {
-    return this.#select(({ usable }) => !usable)
+    return [...this.#entries.values()]
+      .filter((entry) => !entry.standing.usable)
+      .map((entry) => entry.parent)
   }
 
   /** Ids of those who pause now and are expected to deliver after that. */
@@ -157,14 +141,4 @@ export class Parents {
       lastCode: standing.lastCode,
     }))
   }
-
-  #select(is: (standing: Standing) => boolean): Parent[] {
-    return [...this.#entries.values()]
-      .filter(({ standing }) => is(standing))
-      .map(({ parent }) => parent)
-  }
-}
-
-function isSilent(state: StandingState): boolean {
-  return state.is === 'paused' && !state.hopeful
 }

@@ -136,6 +136,15 @@ export class Planner {
     return true
   }
 
+  /** The same of a piece that is certainly not here, so done → wanted too: it was found damaged since, and dropped. */
+  wantMissing(number: number): boolean {
+    if (this.#states[number]?.is === 'done') {
+      this.#states[number] = undefined
+      this.#done--
+    }
+    return this.want(number)
+  }
+
   /** wanted → nothing, fetching → leaving. True when a job is to be stopped. */
   unwant(number: number): boolean {
     const state = this.#states[number]

@@ -4,17 +4,12 @@ import type { Feeds } from './feeds.ts'
 import type { OriginGate } from './origin-gate.ts'
 import type { Parents } from './parents.ts'
 import type { Planner } from './planner.ts'
-import type { Parent } from './ports.ts'
 
 /**
  * Without progress for this long the scheduler is asked whether the parents can still deliver, in milliseconds. Doubles with each such question of a run: pieces that
  * come slowly must not use up the answers that a scheduler gives.
  */
 export const doubtMs: number = 10_000
-/** Such questions that name none of the parents that only promise. After them a scheduler that names them again is told that they give nothing: it may be wrong about them. */
-const mildDoubts = 2
-/** So many times later where a scheduler that has nobody ends the session. */
-const lateDoubts = 3
 
 /** What a rescue looks at. */
 export interface RescueWorld {
@@ -24,8 +19,8 @@ export interface RescueWorld {
   readonly feeds: Feeds
   readonly gate: OriginGate
   readonly dialogue: Dialogue
-  /** Whether the scheduler can be asked although there is hope, and nothing is lost when it has nobody. If not it is asked later. */
-  readonly asksFreely: boolean
+  /** Whether the scheduler can be asked for more parents without harm. */
+  readonly doubts: boolean
   /** Hope in a parent that only promises ends after this long without any progress. */
   readonly quietTimeoutMs: number
   /**
@@ -61,10 +56,6 @@ export class Rescue {
   #spentMs = 0
   /** Questions that were asked although there was hope. */
   #doubts = 0
-  /** When the last of them was asked, if nothing came since. */
-  #doubtedAt: number | undefined
-  /** Silent parents that the scheduler was told of. */
-  readonly #reported = new Set<string>()
 
   constructor(world: RescueWorld, now: number) {
     this.#world = world
@@ -75,7 +66,6 @@ export class Rescue {
   onProgress(now: number): void {
     this.#progressAt = now
     this.#spentMs = 0
-    this.#doubtedAt = undefined
     if (this.#stuckAt !== undefined) this.#stuckAt = now
   }
 
@@ -85,13 +75,10 @@ export class Rescue {
     const { unreachable, fetching } = planner.counts
     if (unreachable === 0 || this.#hope(now)) {
       this.#leaveStuck(now)
-      if (unreachable > 0) this.#report()
       this.#doubt(now)
-      // The scheduler owes an answer already.
-      return this.#hope(now) || unreachable === 0 ? { is: 'fine' } : this.look(now)
+      return { is: 'fine' }
     }
-    // The time in which the scheduler had nobody counts.
-    this.#stuckAt ??= this.#refuted ? (this.#doubtedAt ?? now) : now
+    this.#stuckAt ??= now
     if (fetching === 0) {
       if (dialogue.forbidden) return { is: 'lost', error: dialogue.error }
       if (gate.error !== undefined) return { is: 'lost', error: gate.error }
@@ -130,56 +117,24 @@ export class Rescue {
   #hope(now: number): boolean {
     const { planner, parents, feeds, gate } = this.#world
     if (gate.hopeful || !planner.hasOrphans(parents.resting())) return true
-    const quiet = now - this.#progressAt >= this.#hopeMs() || this.#refuted
-    if (quiet && planner.counts.fetching === 0) return false
-    return parents.promising().some((parent) => feeds.mayTell(parent.id))
-  }
-
-  /** Nothing came, and the scheduler, which knows who feeds whom, was asked and has nobody: the parents that only promise wait for each other. */
-  get #refuted(): boolean {
-    return this.#doubtedAt !== undefined && this.#world.dialogue.hasNobody
-  }
-
-  /** The scheduler is told at once, and once, of a parent that is silent and has what nobody else has: all its children may hope for each other. */
-  #report(): void {
-    const { gate, dialogue, parents, asksFreely } = this.#world
-    if (!asksFreely || gate.hopeful) return
-    const silent = parents.silent().filter(({ id }) => !this.#reported.has(id))
-    if (silent.length === 0) return
-    if (!dialogue.askMore([...parents.unusable(), ...silent], 'A parent is silent')) return
-    for (const { id } of silent) this.#reported.add(id)
+    const quiet = planner.counts.fetching === 0 && now - this.#progressAt >= this.#hopeMs()
+    return !quiet && parents.usable().some((parent) => feeds.mayTell(parent.id))
   }
 
   /**
    * Parents that only promise may wait for each other, because the one that fed them is gone. They cannot know; the scheduler can, and has somebody else or sends
-   * one of them to the origin. The first questions name only those who cannot have more, and those of whom the scheduler must be wrong: who reads a slow
-   * origin is not blamed for it. A scheduler that was lost is looked for again: it may be back, and know others.
+   * one of them to the origin. The question names only those who are given up: to the others more may come, and who reads a slow origin is not blamed for it.
    */
   #doubt(now: number): void {
-    const { planner, gate, dialogue, parents, feeds } = this.#world
+    const { planner, gate, dialogue, parents, feeds, doubts } = this.#world
     const { unreachable, fetching } = planner.counts
-    if (unreachable === 0 || fetching > 0 || gate.hopeful || now < this.#doubtAt) return
+    if (!doubts || unreachable === 0 || fetching > 0 || gate.hopeful || now < this.#doubtAt) return
     if (!parents.usable().some(({ id }) => feeds.state(id) === 'open')) return
-    // A scheduler that hangs knows nothing of who is slow: that is reason to go to the origin, and none to give up.
-    const owes = gate.available && dialogue.state === 'silent'
-    const blamed = gate.available && this.#doubts >= mildDoubts
-    const useless = blamed ? parents.all() : [...parents.unusable(), ...this.#spent()]
-    const asked = dialogue.askMore(useless, 'Nothing comes from the parents')
-    if (!owes && !asked && !dialogue.reopen()) return
-    this.#doubts++
-    this.#doubtedAt = now
-  }
-
-  /** Usable parents that are of no use for what is missing: they have told all, or dropped the task, or the scheduler thinks of their host what cannot be. */
-  #spent(): Parent[] {
-    const { parents, feeds } = this.#world
-    const doubled = new Set(parents.doubled())
-    return parents.usable().filter((each) => doubled.has(each) || !feeds.mayTell(each.id))
+    if (dialogue.askMore(parents.unusable(), 'Nothing comes from the parents')) this.#doubts++
   }
 
   get #doubtAt(): number {
-    const firstMs = doubtMs * (this.#world.asksFreely ? 1 : lateDoubts)
-    return this.#progressAt + firstMs * 2 ** this.#doubts
+    return this.#progressAt + doubtMs * 2 ** this.#doubts
   }
 
   #hopeMs(): number {

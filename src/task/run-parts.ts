@@ -85,8 +85,7 @@ export function runParts(
       return undefined
     },
     onHedged: (number, won) => planner.onHedged(number, won),
-    hasResort: () => gate.available || gate.hopeful,
-    isDead: (parent, number) => feeds.isDead(parent, number),
+    hasResort: () => gate.available,
     onBytes,
     admit: (parent, number, digest) => versions.admit(parent, number, digest),
     onOutcome: (outcome) => events.onOutcome(outcome),
@@ -142,7 +141,7 @@ export function runParts(
       loneHopeMs: loneHopeMsMin * (1 + ports.random()),
       parentsTimeoutMs,
       task: spec.id,
-      asksFreely: asksMore(spec),
+      doubts: asksMore(spec),
       lastError,
     },
     clock.now(),

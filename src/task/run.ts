@@ -123,7 +123,7 @@ export class Run {
     const fresh: number[] = []
     for (let number = seat.first; number <= seat.last; number++) {
       if (this.#sink.has(number)) this.#onHere(number)
-      else if (this.#parts.planner.want(number)) fresh.push(number)
+      else if (this.#parts.planner.wantMissing(number)) fresh.push(number)
     }
     if (this.#phase.is === 'idle') this.#start()
     else if (fresh.length > 0) this.#parts.feeds.more(fresh)

@@ -142,9 +142,10 @@ export class Seat implements Share {
 
   /** A piece was kept, wanted here or not. */
   onKept(piece: Piece, traffic: TrafficKind): void {
-    if (!this.wants(piece.number) || !this.#count(piece, traffic)) return
+    if (!this.wants(piece.number)) return
     this.#waiting.get(piece.number)?.resolve()
     this.#waiting.delete(piece.number)
+    if (!this.#count(piece, traffic)) return
     this.#tell()
     this.#settle()
   }
@@ -171,6 +172,8 @@ export class Seat implements Share {
     if (this.#state.is !== 'open' || this.#tally.missing > 0) return
     this.#state = { is: 'done' }
     this.#done.resolve()
+    for (const [number, waiting] of this.#waiting) waiting.reject(droppedSince(number))
+    this.#waiting.clear()
   }
 
   #tell(): void {

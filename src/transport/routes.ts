@@ -41,7 +41,8 @@ export class Routes implements PieceReader {
         const failed = PeerError.is(error, 'PARENT_UNREACHABLE', 'PARENT_PROTOCOL')
         const whole = slot.filled === request.piece.length
         if (!failed || next === undefined || whole || signal.aborted) throw error
-        if (slot.filled > 0) await slot.rewind()
+        // Also when nothing seems to have come: it waits for a transfer that has not told of its bytes yet.
+        await slot.rewind()
         publish('dragonfly-peer:transport:fallback', () => ({
           parent: from.parent.id,
           from: way.name,

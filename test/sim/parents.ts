@@ -24,8 +24,8 @@ export interface Manners {
   sendMs: number
   /** `silent` never sends, `stuck` stops in the middle; `wrong` sends other bytes with the right digest; `undigested` sends no digest. */
   reads: 'well' | 'silent' | 'stuck' | 'wrong' | 'undigested' | 'short' | 'unreachable' | 'refused'
-  /** `open` tells and never ends; `ends` ends after what it has told; `mute` says nothing at all. */
-  feed: 'open' | 'mute' | 'ends' | 'unreachable' | 'refused' | 'changed' | 'lies' | 'floods'
+  /** `open` tells and never ends; `ends` ends after what it has told. */
+  feed: 'open' | 'ends' | 'unreachable' | 'refused' | 'changed' | 'lies' | 'floods'
   /** The version that it tells. */
   version: string | undefined
   /** Whether it tells digests before it is read. */
@@ -130,7 +130,6 @@ export class SimParents implements Feed, PieceReader {
     try {
       await this.#clock.sleep(1, signal)
       this.#refuse(id, parent.manners.feed)
-      if (parent.manners.feed === 'mute') await never(signal)
       for (const number of parent.haves) tell(number)
       if (parent.manners.feed === 'floods') {
         for (let count = 0; count < 1e6 && !signal.aborted; count++) tell(0)

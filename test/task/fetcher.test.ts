@@ -35,7 +35,6 @@ class Bench extends SimWorld {
     this.fetcher = new Fetcher({ spec, sink, reader: parents, access, clock }, bounds, {
       hasOther: (number, parent) => this.others.has(`${number} ${parent}`),
       hasResort: () => this.resort,
-      isDead: () => false,
       moves: (queued) => [...this.better].filter(queued),
       hedge: (slow) => this.second?.(slow),
       onHedged: (number, won) => this.hedged.push(`${number} ${won}`),

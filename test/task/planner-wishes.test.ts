@@ -75,3 +75,15 @@ test('Planner.onHave() is news when the piece is missing and was not told', () =
   )
   assert.equal(planner.onHave('stranger', 1), false)
 })
+
+test('Planner.wantMissing() wants a piece again that is here no more', () => {
+  const planner = drawn({ me: '.', a: '#' })
+  planner.onKept(0)
+  assert.equal(planner.want(0), false)
+  assert.equal(planner.missing, 0)
+  assert.equal(planner.wantMissing(0), true)
+  assert.equal(planner.missing, 1)
+  assert.equal(planner.counts.done, 0)
+  assert.equal(planner.wantMissing(0), false)
+  assert.deepEqual(begun(planner), ['0 a'])
+})

@@ -39,46 +39,6 @@ test('Run names those who are given up when it asks because the others only prom
   await run.ended
 })
 
-test('Run that may go to the origin tells a scheduler that names the same parents again and again that they give nothing', async () => {
-  const world = new SimWorld(4)
-  const a = world.parents.add('a', [0, 1], { feed: 'open' })
-  const announcer = new SimAnnouncer([parents(a)], (session, named) => {
-    session.answer(named.length > 0 ? { is: 'source' } : parents(a))
-  })
-  const run = world.run(announcer)
-  const share = run.join()
-  await world.clock.until(() => !run.open)
-  await share.done
-  assert.equal(asked(announcer).at(-1), 'reschedule a')
-  assert.ok(world.clock.now() < 5 * doubtMs, `${world.clock.now()}`)
-})
-
-test('Run whose scheduler owes it an answer goes to the origin when its parents only promise', async () => {
-  const world = new SimWorld(4)
-  const a = world.parents.add('a', [0, 1], { feed: 'open' })
-  // The question for more parents is never answered.
-  const run = world.run(new SimAnnouncer([parents(a)]))
-  const share = run.join()
-  await world.clock.until(() => !run.open)
-  await share.done
-  assert.ok(world.clock.now() < doubtMs + 1000, `${world.clock.now()}`)
-})
-
-test('Run that doubts names who has told all, and those of whom the scheduler must be wrong: two parents on one host', async () => {
-  const world = new SimWorld(4)
-  const all = ['a', 'b', 'c'].map((id) => world.parents.add(id, [], { feed: 'open' }))
-  all.push(world.parents.add('d', [1], { feed: 'ends' }))
-  for (const { parent } of all.slice(0, 2)) Object.assign(parent, { hostId: 'one' })
-  const announcer = new SimAnnouncer([parents(...all)], (session) => {
-    if (world.clock.now() < doubtMs) session.answer(parents(...all))
-  })
-  const seen = outcomeOf(world.run(announcer, { backToSource: 'never' }).join().done)
-  await world.clock.until(() => seen.settled)
-  assert.equal(asked(announcer).at(-1), 'reschedule a,b,d')
-  assert.ok(PeerError.is(seen.error, 'NO_PARENTS'))
-  assert.ok(world.clock.now() < 2 * doubtMs + 1000, `${world.clock.now()}`)
-})
-
 test('Run asks because of doubts a few times only, however slowly pieces come', async () => {
   const world = new SimWorld(40)
   const a = world.parents.add('a', [], { feed: 'open' })

@@ -38,15 +38,7 @@ test('Run that waits for parents sees that what it waits for has come to be kept
 test('Share counts a piece once that is here before its job has told', async () => {
   const world = new SimWorld(3)
   const has = new Set([1])
-  const seat = new Seat(
-    {
-      cut: world.cut,
-      has: (number) => has.has(number),
-      urge: () => undefined,
-      leave: () => undefined,
-    },
-    undefined,
-  )
+  const seat = seatOf(world, has)
   const done = outcomeOf(seat.done)
   for (const number of [1, 0, 1, 0]) seat.onKept(pieceAt(world.cut, number), 'peer')
   await world.clock.settle()
@@ -55,3 +47,28 @@ test('Share counts a piece once that is here before its job has told', async () 
   seat.onKept(pieceAt(world.cut, 2), 'peer')
   await seat.done
 })
+
+test('Share wakes who waits for a piece that came again, and does not count it twice', async () => {
+  const world = new SimWorld(3)
+  const has = new Set<number>()
+  const seat = seatOf(world, has)
+  seat.onKept(pieceAt(world.cut, 0), 'peer')
+  const waited = seat.wait(0)
+  seat.onKept(pieceAt(world.cut, 0), 'peer')
+  await waited
+  assert.equal(seat.progress().piecesKept, 1)
+})
+
+test('Share lets nobody wait for a piece that was dropped when all of them had come', async () => {
+  const world = new SimWorld(2)
+  const seat = seatOf(world, new Set())
+  seat.onKept(pieceAt(world.cut, 0), 'peer')
+  const waited = assert.rejects(seat.wait(0), { code: 'CLOSED' })
+  seat.onKept(pieceAt(world.cut, 1), 'peer')
+  await Promise.all([seat.done, waited])
+})
+
+function seatOf({ cut }: SimWorld, has: ReadonlySet<number>): Seat {
+  const idle = { urge: () => undefined, leave: () => undefined }
+  return new Seat({ cut, has: (number) => has.has(number), ...idle }, undefined)
+}
