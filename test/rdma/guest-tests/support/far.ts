@@ -89,7 +89,12 @@ export class Far<C extends Commands<C>> {
     return new Promise((resolve, reject) => {
       if (!this.#process.connected) return reject(new FarError('GONE', 'The process has ended'))
       this.#waiting.set(number, { resolve, reject })
-      this.#process.send({ number, name, ask } satisfies Asked)
+      // Killed just now: its end is not known here yet.
+      this.#process.send({ number, name, ask } satisfies Asked, (error) => {
+        if (error === null) return
+        this.#waiting.delete(number)
+        reject(new FarError('GONE', `The process has ended: ${error.message}`))
+      })
     })
   }
 
