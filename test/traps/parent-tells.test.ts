@@ -29,7 +29,7 @@ type Told = Exclude<MessageInitShape<typeof SyncPiecesResponseSchema>, SyncPiece
 /** The right word about the first piece, with something else in it. */
 function told(parent: RustParent, more: Told): Told {
   const { length } = pieceAt(parent.cut, 0)
-  const right = { number: 0, offset: 0n, length: BigInt(length), ip: '127.0.0.1' }
+  const right = { number: 0, offset: 0n, length: BigInt(length), ip: parent.ip }
   return { ...right, tcpPort: parent.tcpPort, ...more }
 }
 
@@ -118,8 +118,8 @@ test(
     t.after(() => channels.close())
     const clock = new VirtualClock()
     const feed = new ParentFeed(channels, 'me', clock)
-    const { port } = parent
-    const who = { id: 'p', hostId: 'h', ip: '127.0.0.1', port, seed: false }
+    const { ip, port } = parent
+    const who = { id: 'p', hostId: 'h', ip, port, seed: false }
     const request = { spec, numbers: [0] }
     const watching = feed.watch(who, request, () => undefined, new AbortController().signal)
     const given = assert.rejects(watching, (error) => PeerError.is(error, 'PARENT_UNREACHABLE'))

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { createServer, type Socket } from 'node:net'
 import { Code } from '@connectrpc/connect'
 import { crc32 } from '../../src/hash/crc32.ts'
@@ -20,6 +21,8 @@ import { type RawGrpc, type RawGrpcCall, rawGrpc } from './raw-grpc.ts'
  */
 export class RustParent {
   readonly id: string
+  /** Of its own: a port that is free again on 127.0.0.1 is soon that of another test's parent, which has the same content. */
+  readonly ip: string = `127.${randomInt(1, 255)}.${randomInt(0, 256)}.${randomInt(1, 255)}`
   readonly content: Content
   readonly cut: Geometry
   /** Pieces that it has. */
@@ -52,12 +55,13 @@ export class RustParent {
   /** Starts one that has everything. */
   static async start(t: Ending, content: Content, id = 'parent'): Promise<RustParent> {
     const parent = new RustParent(id, content)
-    parent.#grpc = await rawGrpc(t, async (call) => {
+    const answer = async (call: RawGrpcCall): Promise<void> => {
       if (!call.method.startsWith('Sync')) return call.end(Code.Unimplemented, 'not served')
       const request = await call.message(SyncPiecesRequestSchema)
       parent.synced.push(request)
       await parent.onSync(call, request)
-    })
+    }
+    parent.#grpc = await rawGrpc(t, answer, { ip: parent.ip })
     await parent.#listen(t)
     return parent
   }
@@ -77,7 +81,7 @@ export class RustParent {
     return {
       id: `${this.id}-peer`,
       state: 'Running',
-      host: { id: this.id, hostname: this.id, ip: '127.0.0.1', port: this.port },
+      host: { id: this.id, hostname: this.id, ip: this.ip, port: this.port },
       task: taskOf(this.content.length),
     }
   }
@@ -97,7 +101,7 @@ export class RustParent {
       number,
       offset: BigInt(offset),
       length: BigInt(length),
-      ip: '127.0.0.1',
+      ip: this.ip,
       ...(this.tcpPort === 0 ? {} : { tcpPort: this.tcpPort }),
       quicPort: 4006,
     })
@@ -158,7 +162,7 @@ export class RustParent {
         this.onPiece(socket, number)
       })
     })
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve) => server.listen(0, this.ip, resolve))
     this.tcpPort = portOf(server)
     this.#close = () => {
       if (server.listening) server.close()

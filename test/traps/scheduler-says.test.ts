@@ -191,7 +191,7 @@ describe('A scheduler that', { concurrency: 64 }, () => {
                     host: {
                       id: 'rust',
                       hostname: 'r',
-                      ip: '127.0.0.1',
+                      ip: parent.ip,
                       port: parent.port,
                       type: 9,
                     },
