@@ -104,6 +104,8 @@ async function actOn(
   }
   await peer.close()
   peers.delete(order.peer)
+  // Buffers of a peer that is gone are not memory of the next one.
+  collect()
   return {}
 }
 

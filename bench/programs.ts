@@ -6,7 +6,7 @@ import { Endings } from './endings.ts'
 import { interleaved, type Sample } from './interleaved.ts'
 import { ran, Served, type Transferred } from './reference.ts'
 import { sourceFile } from './source-file.ts'
-import { mebibyte, notQuick } from './statistics.ts'
+import { gibibyte, mebibyte, notQuick } from './statistics.ts'
 import { Swarm } from './swarm.ts'
 import { TorrentPair } from './torrent-pair.ts'
 import { transferRows } from './transfer-rows.ts'
@@ -14,7 +14,7 @@ import { installWebtorrent } from './webtorrent-install.ts'
 import { join } from 'node:path'
 import { rmSync } from 'node:fs'
 
-const length = { thorough: 512 * mebibyte, quick: 32 * mebibyte }
+const length = { thorough: 2 * gibibyte, quick: 32 * mebibyte }
 const name = 'one parent to a file'
 
 /** Ours, `dfdaemon` with `dfget`, webtorrent, C. */

@@ -46,7 +46,7 @@ const quickBeginMsMax = 45_000
 
 const help = `npm run bench -- [options]
 
-Measures every goal of the project beside a reference that runs in turn with it, and prints a table. Takes about 20 minutes on a quiet machine with two cores.
+Measures every goal of the project beside a reference that runs in turn with it, and prints a table. Takes about half an hour on a quiet machine with two cores.
 DRAGONFLY_BIN names the folder of the real Dragonfly programs; without it what needs them is a row that says so.
 
   --quick        within a minute: fewer runs, smaller inputs, and what cannot be that short is a row that says "not in --quick"

@@ -95,8 +95,6 @@ export class Swarm implements AsyncDisposable {
       turnMs = Math.max(turnMs, (await each.ask({ is: 'watched' })).longestTurnMs)
     }
     await child.ask({ is: 'close', peer: 'child' })
-    // Content in memory would lie beside that of the next run. A file does not, and no program collects for nothing: compiled code is lost with it.
-    if (to === 'memory') await child.ask({ is: 'collect' })
     for (const path of [store, output]) rmSync(path, { recursive: true, force: true })
     return { bytes: this.#length, seconds, cpuSeconds, peakBytes, turnMs }
   }
