@@ -102,6 +102,23 @@ describe('Routes.read()', () => {
     assert.deepEqual(told, [{ parent: 'parent-1', from: 'a', to: 'b', reason: broke.message }])
   })
 
+  it('waits for a transfer that has not told of any byte before the next one begins', async () => {
+    const slot = new PieceSlot(asked.piece)
+    const order: string[] = []
+    const rewind = slot.rewind.bind(slot)
+    slot.rewind = async () => {
+      await new Promise((resolve) => setImmediate(resolve))
+      order.push('nothing is on its way')
+      await rewind()
+    }
+    const second = (filled: Slot): Promise<Received> => {
+      order.push('next')
+      return fills(10, works('b'))(filled)
+    }
+    await readOver([way('a', fails(broke)), way('b', second)], slot)
+    assert.deepEqual(order, ['nothing is on its way', 'next'])
+  })
+
   it('gives up with the error of the slot when that cannot forget', async () => {
     const full = new PeerError('NO_SPACE', 'Full', { path: '/', needed: 1 })
     const slot = new PieceSlot(asked.piece)
