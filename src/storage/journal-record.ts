@@ -145,6 +145,7 @@ function isTaskRecord(value: unknown): value is TaskRecord {
   if (!isObject(value)) return false
   const { id, kind, createdAt, ttlMs, pieceLength, replicas } = value
   return (
+    isPlain(value) &&
     typeof id === 'string' &&
     typeof kind === 'string' &&
     Object.hasOwn(kinds, kind) &&
@@ -162,12 +163,19 @@ function isObject(value: unknown): value is Fields {
 }
 
 function isWhole(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0
+  return Number.isSafeInteger(value) && isTime(value) && value >= 0
 }
 
-/** JSON can write down numbers that are infinite when read, and those it cannot write again. */
+/** JSON can say numbers that it never writes: infinite ones, and a zero with a sign. */
 function isTime(value: unknown): value is number {
-  return Number.isFinite(value)
+  return Number.isFinite(value) && !Object.is(value, -0)
+}
+
+/** Whether the value can be written down again as it was read: no deeper than any record is, and without such numbers. */
+function isPlain(value: unknown, depthMax = 4): boolean {
+  if (typeof value === 'number') return isTime(value)
+  if (typeof value !== 'object' || value === null) return true
+  return depthMax > 0 && Object.values(value).every((inner) => isPlain(inner, depthMax - 1))
 }
 
 function wide(value: unknown): bigint | undefined {

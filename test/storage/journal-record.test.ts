@@ -77,6 +77,28 @@ test('decodeRecord() takes no other text, and throws at none', () => {
   fc.assert(fc.property(fc.string(), (text) => void decodeRecord(text)))
 })
 
+test('decodeRecord() takes no number that JSON would write down otherwise', () => {
+  const task = (more: string) =>
+    `{"is":"record","key":1,"record":{"id":"a","kind":"standard","url":"u","createdAt":1${more}}}`
+  assert.notEqual(decodeRecord(task('')), undefined)
+  assert.notEqual(decodeRecord(task(',"more":{"deep":[0,-1.5,null,"-0"]}')), undefined)
+  for (const number of ['-0', '-0.0', '-1e-999', '1e999', '-1e999']) {
+    assert.equal(decodeRecord(task(`,"createdAt":${number}`)), undefined)
+    assert.equal(decodeRecord(task(`,"ttlMs":${number}`)), undefined)
+    assert.equal(decodeRecord(task(`,"more":{"deep":[${number}]}`)), undefined)
+    assert.equal(decodeRecord(`{"is":"used","key":1,"usedAt":${number}}`), undefined)
+    assert.equal(decodeRecord(`{"is":"deleted","key":${number}}`), undefined)
+  }
+})
+
+test('decodeRecord() takes nothing deeper than a record is', () => {
+  const nested = (depth: number) => `{"is":"record","key":1,"record":{"id":"a","kind":"standard",\
+"url":"u","createdAt":1,"more":${'['.repeat(depth)}${']'.repeat(depth)}}}`
+  assert.notEqual(decodeRecord(nested(3)), undefined)
+  assert.equal(decodeRecord(nested(5)), undefined)
+  assert.equal(decodeRecord(nested(100_000)), undefined)
+})
+
 test('Recovery.play() throws at no record', () => {
   fc.assert(
     fc.property(fc.array(anyRecord, { maxLength: 20 }), (records) => {
