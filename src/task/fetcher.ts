@@ -3,6 +3,7 @@ import { PeerError } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 import { Scope } from '../util/scope.ts'
 import { type OriginAccess, originSilent, readPiece } from './origin-read.ts'
+import type { Hedge } from './hedge.ts'
 import { Hedging, type HedgedJob, type HedgingEvents } from './hedging.ts'
 import { Patience, UsualSilence, WatchedSlot } from './patience.ts'
 import type { Piece } from './piece.ts'
@@ -251,13 +252,23 @@ export class Fetcher {
       if (hedge?.won === undefined || job.scope.signal.aborted) throw error
       if (slot.failure !== undefined) throw error
       this.#hedging.onBeaten(slot.filled)
-      await slot.rewind()
-      await hedge.pour(slot)
+      await this.#pour(job, hedge, hedge.won.digest, slot)
       return hedge.won
     } finally {
       job.reading = undefined
       if (job.hedge?.won === undefined) job.hedge?.stop()
     }
+  }
+
+  /** What the second parent sent takes the place of what the first did, unless that is all here as well: it was stopped with its last byte. */
+  async #pour(job: Job, hedge: Hedge, won: string, slot: WatchedSlot): Promise<void> {
+    const { piece, parent } = job.plan
+    if (slot.filled < piece.length) {
+      await slot.rewind()
+      return await hedge.pour(slot)
+    }
+    const digest = await slot.finish()
+    if (digest !== won) throw this.#mismatch(piece, parent, won, digest)
   }
 
   async #read(

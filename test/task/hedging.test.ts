@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { hedgedShareMax } from '../../src/task/hedge.ts'
+import { contentOf } from '../sim/content.ts'
 import { parents, SimAnnouncer } from '../sim/scheduler.ts'
 import { SimWorld } from '../sim/world.ts'
 
@@ -63,3 +64,43 @@ test('Run does not take the second copy when it is wrong', async () => {
   await run.ended
   world.checkNothingOpen()
 })
+
+for (const same of [true, false]) {
+  test(`Run ${same ? 'keeps' : 'fetches again'} a piece whose first copy is whole when the second wins, and is ${same ? 'the same' : 'another'}`, async () => {
+    const world = slowEnd()
+    const read = world.parents.read.bind(world.parents)
+    let late = 0
+    world.parents.read = async (from, request, slot, signal) => {
+      try {
+        return await read(from, request, slot, signal)
+      } catch (error) {
+        // Its last bytes were on their way when it was stopped.
+        if (from.parent.id !== 'a' || !signal.aborted || slot.filled === 0) throw error
+        const { piece } = request
+        for (let space = slot.space(); space !== undefined && space.length > 0; ) {
+          space.set(contentOf(piece.offset + slot.filled + (same ? 0 : 1), space.length))
+          slot.fill(space.length)
+          space = slot.space()
+        }
+        late++
+        throw error
+      }
+    }
+    const both = [world.parents.get('a'), world.parents.get('b')]
+    const run = world.run(new SimAnnouncer([parents(...both)]), {
+      backToSource: 'never',
+      concurrency: 4,
+      patienceMs: 120_000,
+      pieceTimeoutMs: 120_000,
+    })
+    const share = run.join()
+    await world.clock.until(() => !run.open)
+    await share.done
+    assert.ok(late > 0)
+    world.checkContent()
+    const { failures } = run.explain().parents.find(({ id }) => id === 'a') ?? {}
+    assert.equal(failures, same ? 0 : 1)
+    await run.ended
+    world.checkNothingOpen()
+  })
+}
