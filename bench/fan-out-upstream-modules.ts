@@ -4,6 +4,7 @@ import type { ResolveHook } from 'node:module'
 /** What stands in the place of what. */
 const replaced: readonly (readonly [string, string])[] = [
   ['/src/task/choice.js', './fan-out-upstream-choice.js'],
+  ['/src/task/meetings.js', './fan-out-upstream-meetings.js'],
   ['/src/transport/turns.js', './fan-out-upstream-turns.js'],
 ]
 

@@ -101,6 +101,11 @@ export class Tasks {
     return this.#active.get(taskId)?.run.ended
   }
 
+  /** A child asks for pieces of this task: what is missing here may lie there. */
+  meet(taskId: string, peerId: string): void {
+    this.#active.get(taskId)?.run.meet(peerId)
+  }
+
   /** The kept task and its store, if any. */
   find(taskId: string): { readonly task: KeptTask; readonly store: Store } | undefined {
     for (const store of this.#world.stores) {

@@ -3,9 +3,10 @@ import { Code, ConnectError } from '@connectrpc/connect'
 import { PeerError } from '../errors.ts'
 import type { Channel } from '../rpc/channel.ts'
 import type { HostFigures } from '../rpc/convert-host.ts'
+import { parentOf } from '../rpc/convert-peer.ts'
 import { taskFacts } from '../rpc/convert-task.ts'
 import type { Geometry } from '../task/piece.ts'
-import type { Announcer, Registration, Session, TaskSpec } from '../task/ports.ts'
+import type { Announcer, Parent, Registration, Session, TaskSpec } from '../task/ports.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import { abortable } from '../util/scope.ts'
 import { Asker } from './asker.ts'
@@ -240,6 +241,19 @@ export class SchedulerClient implements Announcer {
       signal,
     )
     return task === undefined ? undefined : knownTask({ ...taskFacts(task), id: taskId })
+  }
+
+  /** See `Announcer`. Asked of the scheduler that owns the task. */
+  async find({ id }: TaskSpec, peerId: string, signal: AbortSignal): Promise<Parent | undefined> {
+    const request = { ...this.#asker.names(id), peerId }
+    const peer = await this.#asker.stat(
+      { method: 'StatPeer', taskId: id },
+      (client, options) => client.statPeer(request, options),
+      signal,
+    )
+    // A Go scheduler looks at the peer id alone.
+    const found = peer?.task?.id === id && peer.id === peerId ? parentOf(peer) : undefined
+    return found?.hostId === request.hostId ? undefined : found
   }
 
   /** What the scheduler knows about a persistent cache task; undefined when it knows none, or keeps none at all. */

@@ -65,6 +65,7 @@ export class Dialogue {
   readonly #signal: AbortSignal
   #state: State = { is: 'closed' }
   #session: Session | undefined
+  #peerId: string | undefined
   #sessions = 0
   #questions = 0
   #ordered = false
@@ -95,6 +96,11 @@ export class Dialogue {
     return this.#state.is === 'waiting' || this.#state.is === 'resting'
   }
 
+  /** Under which the scheduler knows this download; undefined before it was told of it. */
+  get peerId(): string | undefined {
+    return this.#peerId
+  }
+
   /** How it stands, for `explain()`. */
   get state(): string {
     return this.#state.is
@@ -122,8 +128,10 @@ export class Dialogue {
 
   /** closed → waiting: registers. */
   open(): void {
-    const session = this.#announcer.open(this.#registration())
+    const registration = this.#registration()
+    const session = this.#announcer.open(registration)
     this.#session = session
+    this.#peerId = registration.peerId
     this.#sessions++
     this.#await()
     void this.#listen(session)

@@ -30,6 +30,8 @@ export interface RunParent {
   readonly id: string
   readonly address: string
   readonly seed: boolean
+  /** The scheduler named it; else it is a child of ours that has pieces too. */
+  readonly named: boolean
   readonly state: StandingState['is']
   /** Whether it may tell of more pieces. */
   readonly feed: 'open' | 'resting' | 'ended'
@@ -66,7 +68,7 @@ export function explainRun(view: RunView): RunState {
     waitsFor: waitsFor(view),
     origin: gate.state,
     scheduler: dialogue.state,
-    parents: parents.facts().map(({ parent, state, pieces, bytes, failures, lastCode }) => {
+    parents: parents.facts().map(({ parent, named, state, pieces, bytes, failures, lastCode }) => {
       const load = planner.load(parent.id)
       return {
         id: parent.id,
@@ -74,6 +76,7 @@ export function explainRun(view: RunView): RunState {
           ? `[${parent.ip}]:${parent.port}`
           : `${parent.ip}:${parent.port}`,
         seed: parent.seed,
+        named,
         state: state.is,
         feed: feeds.state(parent.id),
         haves: load?.haves ?? 0,

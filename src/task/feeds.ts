@@ -21,6 +21,8 @@ export interface FeedsWorld {
   readonly clock: Clock
   /** Token of the version that is wanted, as far as it is known now. */
   readonly version: () => string | undefined
+  /** Own peer id. */
+  readonly peerId: () => string | undefined
 }
 
 /** What the feeds ask and tell. */
@@ -131,7 +133,7 @@ export class Feeds {
 
   async #watch(entry: Entry, numbers: readonly number[], scope: Scope): Promise<void> {
     const { spec, feed, clock } = this.#world
-    const version = this.#world.version()
+    const [version, peerId] = [this.#world.version(), this.#world.peerId()]
     const { parent } = entry
     const startedAt = clock.now()
     const own = new Scope([scope.signal])
@@ -143,7 +145,12 @@ export class Feeds {
       else if (this.#events.onHave(parent.id, have)) entry.failures = 0
     }
     try {
-      const request = { spec, numbers, ...(version === undefined ? {} : { version }) }
+      const request = {
+        spec,
+        numbers,
+        ...(version === undefined ? {} : { version }),
+        ...(peerId === undefined ? {} : { peerId }),
+      }
       await feed.watch(parent, request, onHave, own.signal)
       own.signal.throwIfAborted()
       if (scope.signal.aborted) return

@@ -8,6 +8,8 @@ export const parentsMax: number = 128
 /** What a download knows of one parent, as plain data. */
 export interface ParentFacts {
   readonly parent: Parent
+  /** The scheduler named it; else it is a child that was met. */
+  readonly named: boolean
   /** Where it serves pieces, once it has told. */
   readonly endpoint: PieceEndpoint | undefined
   readonly state: StandingState
@@ -19,6 +21,10 @@ export interface ParentFacts {
 
 interface Entry {
   readonly parent: Parent
+  /** The scheduler named it as a parent. Else it is a child of ours, which may have nothing but what it has from here: no hope rests on it. */
+  named: boolean
+  /** It was met, so it is a peer of this package. */
+  readonly ours: boolean
   readonly standing: Standing
   endpoint: PieceEndpoint | undefined
   pieces: number
@@ -32,21 +38,29 @@ export type Added = 'new' | 'revived' | 'known' | 'refused'
 export class Parents {
   readonly #entries = new Map<string, Entry>()
 
-  /** How many were ever named. */
+  /** How many were ever named or met. */
   get count(): number {
     return this.#entries.size
   }
 
-  /** The scheduler named this parent. */
-  add(parent: Parent): Added {
+  /** How many children are met that are usable, and were not named. */
+  get met(): number {
+    return this.#where(({ named, standing }) => !named && standing.usable).length
+  }
+
+  /** The scheduler named this parent, or it is a child that was met. */
+  add(parent: Parent, how: 'named' | 'met'): Added {
     const entry = this.#entries.get(parent.id)
     if (entry !== undefined) {
+      if (how === 'named') entry.named = true
       if (entry.standing.revive()) return 'revived'
       return entry.standing.usable ? 'known' : 'refused'
     }
     if (parent.id === '' || this.#entries.size >= parentsMax) return 'refused'
     this.#entries.set(parent.id, {
       parent,
+      named: how === 'named',
+      ours: how === 'met',
       standing: new Standing(),
       endpoint: undefined,
       pieces: 0,
@@ -57,21 +71,17 @@ export class Parents {
 
   /** Everybody the scheduler ever named, for a reschedule. */
   all(): Parent[] {
-    return Array.from(this.#entries.values(), (entry) => entry.parent)
+    return this.#where(({ named }) => named)
   }
 
-  /** Those who are neither dropped nor banned. */
+  /** Those of them who are neither dropped nor banned. */
   usable(): Parent[] {
-    return [...this.#entries.values()]
-      .filter((entry) => entry.standing.usable)
-      .map((entry) => entry.parent)
+    return this.#where(({ named, standing }) => named && standing.usable)
   }
 
-  /** Those who are dropped or banned. */
+  /** Those of them who are dropped or banned. */
   unusable(): Parent[] {
-    return [...this.#entries.values()]
-      .filter((entry) => !entry.standing.usable)
-      .map((entry) => entry.parent)
+    return this.#where(({ named, standing }) => named && !standing.usable)
   }
 
   /** Ids of those who pause now and are expected to deliver after that. */
@@ -86,6 +96,11 @@ export class Parents {
   /** How the parent stands; undefined when it is not known. */
   state(id: string): StandingState | undefined {
     return this.#entries.get(id)?.standing.state
+  }
+
+  /** Whether it is known to be a peer of this package, which tells the version of what it has when it knows it. */
+  isOurs(id: string): boolean {
+    return this.#entries.get(id)?.ours === true
   }
 
   /** Parent and place to read from; undefined before it told where it serves. */
@@ -134,11 +149,15 @@ export class Parents {
 
   /** All that is known. */
   facts(): ParentFacts[] {
-    return Array.from(this.#entries.values(), ({ standing, ...facts }) => ({
+    return Array.from(this.#entries.values(), ({ standing, ours: _, ...facts }) => ({
       ...facts,
       state: standing.state,
       failures: standing.failures,
       lastCode: standing.lastCode,
     }))
+  }
+
+  #where(is: (entry: Entry) => boolean): Parent[] {
+    return [...this.#entries.values()].filter(is).map(({ parent }) => parent)
   }
 }

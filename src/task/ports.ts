@@ -88,6 +88,8 @@ export interface Feed {
       readonly numbers: readonly number[]
       /** Token of the version that is wanted. */
       readonly version?: string
+      /** Under which the scheduler knows this download: by that the parent can ask for pieces in return. */
+      readonly peerId?: string
     },
     onHave: (have: Have) => void,
     signal: AbortSignal,
@@ -288,6 +290,12 @@ export type SessionEnd =
 export interface Announcer {
   /** Never throws: a scheduler that cannot be reached shows in `next()`. */
   open(registration: Registration): Session
+  /**
+   * Who it is that gets this task under that peer id; undefined when the scheduler knows nobody, or it is this host.
+   *
+   * @throws PeerError SCHEDULER_UNAVAILABLE, SCHEDULER_REFUSED
+   */
+  find(spec: TaskSpec, peerId: string, signal: AbortSignal): Promise<Parent | undefined>
 }
 
 /** Kept pieces, as those who hand them on see them: serving transports and readers of a download. Storage implements it. */

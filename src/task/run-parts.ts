@@ -4,6 +4,7 @@ import { Dialogue } from './dialogue.ts'
 import { Feeds } from './feeds.ts'
 import { Fetcher, type Outcome } from './fetcher.ts'
 import { AskedOrigin } from './asked-origin.ts'
+import { Meetings } from './meetings.ts'
 import { OriginGate } from './origin-gate.ts'
 import { type OriginAccess, shownUrl } from './origin-read.ts'
 import { Parents } from './parents.ts'
@@ -28,11 +29,14 @@ export interface RunParts {
   readonly dialogue: Dialogue
   readonly rescue: Rescue
   readonly versions: Versions
+  readonly meetings: Meetings
 }
 
 /** What the parts tell the run and ask of it. */
 export interface RunEvents {
-  onParents(parents: readonly Parent[]): void
+  onParents(parents: readonly Parent[], how: 'named' | 'met'): void
+  /** Nothing can go on. */
+  onBroken(error: unknown): void
   onHave(parent: string, have: Have): boolean
   onParentFailed(parent: string, error: unknown, startedAt: number): Blame
   onOriginFailed(error: unknown, startedAt: number): void
@@ -91,11 +95,14 @@ export function runParts(
     onOutcome: (outcome) => events.onOutcome(outcome),
   })
   const feeds = new Feeds(
-    { spec, cut, feed, clock, version: () => versions.version },
+    { spec, cut, feed, clock, version: () => versions.version, peerId: () => dialogue.peerId },
     {
       onTold: (parent, have, fits) => versions.onHave(parent, have, fits),
       missing: (parent) => shuffled(planner.missingNumbers(parent), ports.random),
-      onHave: (parent, have) => events.onHave(parent, have),
+      // The version is known, and one who could tell its own does not: it may be another.
+      onHave: (parent, have) =>
+        (versions.version === undefined || have.version !== undefined || !parents.isOurs(parent)) &&
+        events.onHave(parent, have),
       onFailed: (parent, error, startedAt) => events.onParentFailed(parent, error, startedAt),
       onChange,
     },
@@ -122,10 +129,18 @@ export function runParts(
       ...rangeOf(events.range()),
     }),
     {
-      onParents: (named) => events.onParents(named),
+      onParents: (named) => events.onParents(named, 'named'),
       onSource: () => gate.open(),
       wantsMore: () => welcomesMore(spec, planner),
       onChange,
+    },
+    signal,
+  )
+  const meetings = new Meetings(
+    { spec, cut, announcer: ports.announcer, parents },
+    {
+      onMet: (child) => events.onParents([child], 'met'),
+      onBroken: (error) => events.onBroken(error),
     },
     signal,
   )
@@ -146,7 +161,7 @@ export function runParts(
     },
     clock.now(),
   )
-  return { planner, parents, feeds, fetcher, gate, dialogue, rescue, versions }
+  return { planner, parents, feeds, fetcher, gate, dialogue, rescue, versions, meetings }
 }
 
 /** `range` as a property that is there only when there is one. */

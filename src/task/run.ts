@@ -76,7 +76,8 @@ export class Run {
       leave: (from, reason) => this.#leave(from, reason),
     })
     this.#parts = runParts(spec, sink, this.#settings, ports, this.#life.signal, {
-      onParents: (parents) => this.#onParents(parents),
+      onParents: (parents, how) => this.#onParents(parents, how),
+      onBroken: (error) => this.#end({ reason: error }),
       onHave: (parent, have) => this.#onHave(parent, have),
       onParentFailed: (parent, error, startedAt) =>
         this.#onParentFailed(parent, error, { startedAt }),
@@ -131,6 +132,11 @@ export class Run {
     return seat
   }
 
+  /** A child asks for pieces under this peer id: it may have some that are missing here. See `Meetings`. */
+  meet(peerId: string): void {
+    if (this.#phase.is === 'active') this.#parts.meetings.meet(peerId)
+  }
+
   /** So many pieces at once from now on. What is on its way goes on. */
   setConcurrency(concurrency: number): void {
     this.#parts.fetcher.setConcurrency(concurrency)
@@ -144,13 +150,8 @@ export class Run {
 
   /** The whole state as plain data, without anything secret. */
   explain(): RunState {
-    return explainRun({
-      spec: this.#spec,
-      phase: this.#phase.is,
-      parts: this.#parts,
-      shares: this.#seats.size,
-      bytes: this.#bytes,
-    })
+    const [phase, shares] = [this.#phase.is, this.#seats.size]
+    return explainRun({ spec: this.#spec, phase, parts: this.#parts, shares, bytes: this.#bytes })
   }
 
   /** idle → active, or → ended when there is nothing to do: then no session is opened. */
@@ -222,10 +223,9 @@ export class Run {
     }
   }
 
-  #onParents(parents: readonly Parent[]): void {
+  #onParents(parents: readonly Parent[], how: 'named' | 'met'): void {
     for (const parent of parents) {
-      const added = this.#parts.parents.add(parent)
-      if (added === 'refused') continue
+      if (this.#parts.parents.add(parent, how) === 'refused') continue
       this.#parts.planner.onParents([parent.id])
       this.#parts.feeds.watch(parent)
     }

@@ -75,6 +75,40 @@ test('SchedulerClient.statTask() tells the geometry of one piece, of none, and o
   assert.equal(await ask('unknown', undefined), undefined)
 })
 
+test('SchedulerClient.find() says who a peer of the task is, on another host', async (t) => {
+  const [child, asking] = embedded(t, ['a', 'b'])
+  assert.ok(child !== undefined && asking !== undefined)
+  assert.equal(await asking.find(spec, registration.peerId, signal), undefined)
+  await child.open(registration).next(signal)
+  assert.deepEqual(await asking.find(spec, registration.peerId, signal), {
+    id: registration.peerId,
+    hostId: 'a',
+    ip: '127.0.0.1',
+    port: 4000,
+    seed: false,
+  })
+  assert.equal(await child.find(spec, registration.peerId, signal), undefined)
+  assert.equal(await asking.find(spec, 'nobody', signal), undefined)
+})
+
+test('SchedulerClient.find() believes no answer about another peer or task', async (t) => {
+  const host = { id: 'a', ip: '127.0.0.1', port: 4000 }
+  let answer = {}
+  const script = new Script()
+  script.more = { statPeer: () => answer }
+  const client = clientFor(t, [script])
+  const found = async (given: typeof answer): Promise<boolean> => {
+    answer = given
+    return (await client.find(spec, 'p', signal)) !== undefined
+  }
+  assert.equal(await found({ id: 'p', task: { id: spec.id }, host }), true)
+  assert.equal(await found({ id: 'q', task: { id: spec.id }, host }), false)
+  assert.equal(await found({ id: 'p', task: { id: 'f'.repeat(64) }, host }), false)
+  assert.equal(await found({ id: 'p', host }), false)
+  assert.equal(await found({ id: 'p', task: { id: spec.id } }), false)
+  assert.equal(await found({ id: 'p', task: { id: spec.id }, host: { ...host, ip: 'x' } }), false)
+})
+
 test('SchedulerClient.announceHeld() makes a holder known', async (t) => {
   const [holder, reader] = embedded(t, ['a', 'b'])
   assert.ok(holder !== undefined && reader !== undefined)

@@ -47,6 +47,8 @@ export class SimParent {
   /** Feeds that are open now, and that were ever opened. */
   feeds = 0
   feedsOpened = 0
+  /** Peer ids under which its feeds were opened, in order. */
+  readonly namedBy: string[] = []
 
   constructor(id: string, manners: Partial<Manners> = {}) {
     this.parent = { id, hostId: `host-${id}`, ip: '127.0.0.1', port: 4000, seed: false }
@@ -103,13 +105,14 @@ export class SimParents implements Feed, PieceReader {
 
   async watch(
     { id }: Parent,
-    request: { readonly numbers: readonly number[] },
+    request: { readonly numbers: readonly number[]; readonly peerId?: string },
     onHave: (have: Have) => void,
     signal: AbortSignal,
   ): Promise<void> {
     const parent = this.get(id)
     parent.feeds++
     parent.feedsOpened++
+    if (request.peerId !== undefined) parent.namedBy.push(request.peerId)
     const asked = new Set(request.numbers)
     const tell = (number: number): void => {
       if (!asked.has(number)) return

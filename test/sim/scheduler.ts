@@ -7,6 +7,7 @@ import type {
   Registration,
   Session,
   SessionEnd,
+  TaskSpec,
 } from '../../src/task/ports.ts'
 import { deferred } from '../../src/util/deferred.ts'
 import { never } from './clock.ts'
@@ -106,13 +107,16 @@ export class SimAnnouncer implements Announcer {
   readonly sessions: SimSession[] = []
   readonly #first: (Answer | PeerError | undefined)[]
   readonly #onReschedule: SimSession['onReschedule']
+  readonly #known: (peerId: string) => Parent | undefined
 
   /** @param first - one entry for each session; a session beyond the list is never answered */
   constructor(
     first: readonly (Answer | PeerError | undefined)[],
     onReschedule: SimSession['onReschedule'] = () => undefined,
+    known: (peerId: string) => Parent | undefined = () => undefined,
   ) {
     this.#first = [...first]
+    this.#known = known
     this.#onReschedule = onReschedule
   }
 
@@ -121,6 +125,10 @@ export class SimAnnouncer implements Announcer {
     const session = this.sessions.at(-1)
     if (session === undefined) throw new Error('No session was opened')
     return session
+  }
+
+  async find(_spec: TaskSpec, peerId: string): Promise<Parent | undefined> {
+    return this.#known(peerId)
   }
 
   open(registration: Registration): Session {

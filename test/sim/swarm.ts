@@ -32,6 +32,8 @@ export interface SwarmOptions {
   readonly uplink?: 'turns' | 'equal'
   /** Time in which an uplink carries one piece. @defaultValue 100 */
   readonly roundMs?: number
+  /** Whether the scheduler can say who a child is. */
+  readonly meets?: boolean
 }
 
 /** What came of a swarm. */
@@ -58,6 +60,7 @@ export async function runSwarm(options: SwarmOptions): Promise<SwarmResult> {
   net.add('seed', new SimSink(cut).preset(all))
   const children = new Map([['seed', 0]])
   const runs: Run[] = []
+  net.onChild = (id, child) => runs[Number(id.slice(1))]?.meet(child)
   for (let at = 0; at < options.peers; at++) {
     const id = `p${at}`
     const parents = choose(children, options, random)
@@ -72,7 +75,11 @@ export async function runSwarm(options: SwarmOptions): Promise<SwarmResult> {
         sink,
         { backToSource: 'never', ...options.run },
         {
-          announcer: new SimAnnouncer([answer]),
+          announcer: new SimAnnouncer(
+            [answer],
+            () => undefined,
+            options.meets === true ? parentOf : undefined,
+          ),
           ...ports,
         },
       ),
@@ -207,6 +214,8 @@ class Network implements Feed, PieceReader {
   readonly #kind: 'turns' | 'equal'
   readonly #roundMs: number
   readonly #uplinks = new Map<string, Uplink>()
+  /** A peer is asked for pieces by this child. */
+  onChild: (id: string, child: string) => void = () => undefined
 
   constructor(clock: VirtualClock, cut: Geometry, kind: 'turns' | 'equal', roundMs: number) {
     this.#clock = clock
@@ -226,11 +235,12 @@ class Network implements Feed, PieceReader {
 
   async watch(
     { id }: Parent,
-    request: { readonly numbers: readonly number[] },
+    request: { readonly numbers: readonly number[]; readonly peerId?: string },
     onHave: (have: Have) => void,
     signal: AbortSignal,
   ): Promise<void> {
     const { sink } = this.#uplink(id)
+    if (request.peerId !== undefined) this.onChild(id, request.peerId)
     const missing = new Set(request.numbers)
     let done = (): void => undefined
     const told = new Promise<void>((resolve) => {

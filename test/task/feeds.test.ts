@@ -14,7 +14,14 @@ class Bench extends SimWorld {
   /** What the run would do about a failure. */
   onFailed: (parent: string) => void = () => undefined
   readonly feeds: Feeds = new Feeds(
-    { spec, cut: this.cut, feed: this.parents, clock: this.clock, version: () => 'v1' },
+    {
+      spec,
+      cut: this.cut,
+      feed: this.parents,
+      clock: this.clock,
+      version: () => 'v1',
+      peerId: () => undefined,
+    },
     {
       missing: () => this.missing,
       onTold: () => undefined,

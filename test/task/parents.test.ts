@@ -15,13 +15,13 @@ function fail(parents: Parents, id: string, code: ErrorCode, now: number): strin
 
 test('Parents.add() knows new, known, revived and refused ones', () => {
   const parents = new Parents()
-  assert.equal(parents.add(parent('a')), 'new')
-  assert.equal(parents.add(parent('a')), 'known')
+  assert.equal(parents.add(parent('a'), 'named'), 'new')
+  assert.equal(parents.add(parent('a'), 'named'), 'known')
   for (let now = 0; now < 3; now++) fail(parents, 'a', 'PARENT_UNREACHABLE', now)
   assert.deepEqual(parents.usable(), [])
-  assert.equal(parents.add(parent('a')), 'revived')
+  assert.equal(parents.add(parent('a'), 'named'), 'revived')
   fail(parents, 'a', 'PARENT_PROTOCOL', 5)
-  assert.equal(parents.add(parent('a')), 'refused')
+  assert.equal(parents.add(parent('a'), 'named'), 'refused')
   assert.deepEqual(
     parents.all().map(({ id }) => id),
     ['a'],
@@ -29,20 +29,21 @@ test('Parents.add() knows new, known, revived and refused ones', () => {
 })
 
 test('Parents.add() refuses a parent without a name: it would be taken for the origin', () => {
-  assert.equal(new Parents().add(parent('')), 'refused')
+  assert.equal(new Parents().add(parent(''), 'named'), 'refused')
 })
 
 test('Parents.add() has a limit', () => {
   const parents = new Parents()
-  for (let at = 0; at < parentsMax; at++) assert.equal(parents.add(parent(`p${at}`)), 'new')
-  assert.equal(parents.add(parent('one more')), 'refused')
-  assert.equal(parents.add(parent('p0')), 'known')
+  for (let at = 0; at < parentsMax; at++)
+    assert.equal(parents.add(parent(`p${at}`), 'named'), 'new')
+  assert.equal(parents.add(parent('one more'), 'named'), 'refused')
+  assert.equal(parents.add(parent('p0'), 'named'), 'known')
   assert.equal(parents.count, parentsMax)
 })
 
 test('Parents.address() is there when the parent has told where it serves; the newest word counts', () => {
   const parents = new Parents()
-  parents.add(parent('a'))
+  parents.add(parent('a'), 'named')
   assert.equal(parents.address('a'), undefined)
   parents.onEndpoint('a', { ip: '10.0.0.1', tcpPort: 1 })
   parents.onEndpoint('a', { ip: '10.0.0.1', tcpPort: 2 })
@@ -53,9 +54,27 @@ test('Parents.address() is there when the parent has told where it serves; the n
   assert.equal(parents.address('b'), undefined)
 })
 
+test('Parents.add() keeps those who were met apart until they are named: no hope rests on them', () => {
+  const parents = new Parents()
+  const ids = (list: readonly Parent[]): string[] => list.map(({ id }) => id)
+  parents.add(parent('a'), 'named')
+  assert.equal(parents.add(parent('b'), 'met'), 'new')
+  assert.equal(parents.add(parent('c'), 'met'), 'new')
+  assert.equal(parents.add(parent('a'), 'met'), 'known')
+  assert.equal(parents.met, 2)
+  assert.deepEqual([parents.isOurs('a'), parents.isOurs('b')], [false, true])
+  fail(parents, 'c', 'PARENT_PROTOCOL', 0)
+  assert.equal(parents.met, 1)
+  assert.deepEqual([ids(parents.all()), ids(parents.usable())], [['a'], ['a']])
+  assert.deepEqual(ids(parents.unusable()), [])
+  parents.add(parent('b'), 'named')
+  assert.deepEqual(ids(parents.usable()), ['a', 'b'])
+  assert.equal(parents.met, 0)
+})
+
 test('Parents.thaw() names each parent once, when its pause has ended', () => {
   const parents = new Parents()
-  for (const id of ['a', 'b', 'c']) parents.add(parent(id))
+  for (const id of ['a', 'b', 'c']) parents.add(parent(id), 'named')
   fail(parents, 'a', 'PARENT_TIMEOUT', 0)
   fail(parents, 'b', 'PARENT_TIMEOUT', 100)
   assert.equal(parents.thawAt(), pauseMs)
@@ -71,13 +90,14 @@ test('Parents.thaw() names each parent once, when its pause has ended', () => {
 
 test('Parents.facts() counts what each one gave and failed', () => {
   const parents = new Parents()
-  parents.add(parent('a'))
+  parents.add(parent('a'), 'named')
   parents.onDone('a', 10)
   parents.onDone('a', 7)
   fail(parents, 'a', 'PARENT_REFUSED', 0)
   const [facts] = parents.facts()
   assert.deepEqual(facts, {
     parent: parent('a'),
+    named: true,
     endpoint: undefined,
     state: { is: 'live' },
     pieces: 2,

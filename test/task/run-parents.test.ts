@@ -310,6 +310,7 @@ test('Run.explain() tells who does what, and nothing secret', async () => {
       id: 'a',
       address: '127.0.0.1:4000',
       seed: false,
+      named: true,
       state: 'live',
       feed: 'ended',
       haves: 10,

@@ -61,6 +61,11 @@ export class SimPeer implements Inhabitant {
     return this.#done
   }
 
+  /** A child asks for pieces. */
+  meet(peerId: string): void {
+    this.#process?.meet(peerId)
+  }
+
   /** It never comes back. */
   get gone(): boolean {
     return this.#gone

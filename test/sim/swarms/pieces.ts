@@ -35,6 +35,8 @@ export interface Upload {
   readonly task: SimTask | undefined
   /** End of the run that fetches the task, if there is one. */
   readonly ending: Promise<void> | undefined
+  /** A child that asks for pieces says who it is. */
+  meet(peerId: string): void
   /** How the children of this swarm cut the content. */
   readonly cut: Geometry
 }
@@ -160,10 +162,11 @@ export class SimPieces implements Feed, PieceReader {
 
   async *#told(
     parent: Parent,
-    { spec, numbers, version }: Parameters<Feed['watch']>[1],
+    { spec, numbers, version, peerId }: Parameters<Feed['watch']>[1],
     signal: AbortSignal,
   ): AsyncGenerator<Have, void, undefined> {
-    const { manners, task, ending, cut } = this.#upload(parent.hostId)
+    const upload = this.#upload(parent.hostId)
+    const { manners, task, ending, cut } = upload
     const endpoint = { ip: parent.ip, tcpPort: parent.port }
     if (manners.feed === 'mute') await never(signal)
     if (manners.feed === 'muddled') {
@@ -187,6 +190,7 @@ export class SimPieces implements Feed, PieceReader {
         actual: own,
       })
     }
+    if (peerId !== undefined) upload.meet(peerId)
     const news = pieceNews(task, numbers, ending, signal)
     for (;;) {
       const next = await news.next()

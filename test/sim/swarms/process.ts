@@ -112,6 +112,11 @@ export class Process {
     return this.#active?.run.ended
   }
 
+  /** As `Tasks.meet()`. */
+  meet(peerId: string): void {
+    this.#active?.run.meet(peerId)
+  }
+
   explain(): unknown {
     return { run: this.#active?.run.explain(), client: this.client.explain() }
   }

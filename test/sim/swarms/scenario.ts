@@ -191,7 +191,18 @@ function events(dice: Dice, names: Names): Event[] {
   const kinds = dice.some(makers, dice.whole(1, 4))
   const count = dice.whole(1, 3 + Math.min(names.peers.length, 12))
   const list = Array.from({ length: count }, () => dice.pick(kinds)(dice, names))
-  return list.toSorted((one, other) => one.atMs - other.atMs)
+  const changes = list.some(({ is }) => is === 'change')
+  const told = changes ? list.map(detectable) : list
+  return told.toSorted((one, other) => one.atMs - other.atMs)
+}
+
+/**
+ * Where content changes a parent tells the version of what it has. Who hides that, and gives right digests of other content, is found out by nobody but the digest of
+ * the whole.
+ */
+function detectable(event: Event): Event {
+  if (event.is !== 'manners' || event.manners.feed !== 'lies') return event
+  return { ...event, manners: { ...event.manners, feed: 'muddled' } }
 }
 
 type Maker = (dice: Dice, names: Names) => Event

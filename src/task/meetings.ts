@@ -1,0 +1,76 @@
+import { PeerError } from '../errors.ts'
+import type { Parents } from './parents.ts'
+import type { Geometry } from './piece.ts'
+import type { Announcer, Parent, TaskSpec } from './ports.ts'
+
+/**
+ * Parents, named and met, with whom a run meets no further child: as many as a scheduler names at once. More gave nothing (DESIGN.md), and each costs the scheduler a
+ * call and both peers a feed.
+ */
+export const companyMax: number = 4
+/** Most children that a scheduler is asked about in one run: whoever can reach this peer can make up names. */
+export const questionsMax: number = 64
+
+/** What meetings work with. */
+export interface MeetingsWorld {
+  readonly spec: TaskSpec
+  readonly cut: Geometry
+  readonly announcer: Pick<Announcer, 'find'>
+  readonly parents: Pick<Parents, 'state' | 'usable' | 'met'>
+}
+
+/** What meetings tell. */
+export interface MeetingsEvents {
+  /** This child may have pieces for this run. */
+  onMet(child: Parent): void
+  /** It could not be asked for, and no scheduler is to blame. */
+  onBroken(error: unknown): void
+}
+
+/**
+ * Children that are parents too. A scheduler that allows no circles names a peer only those who came before it: the first have the seed alone, and what the last could
+ * upload is wanted by nobody. So a child says who it is where it asks for pieces, and is asked for pieces in return. Its word is not enough: the scheduler has to know
+ * it, so a run takes bytes of nobody whom it might not have been named as a parent.
+ */
+export class Meetings {
+  readonly #world: MeetingsWorld
+  readonly #events: MeetingsEvents
+  readonly #signal: AbortSignal
+  /** Children that the scheduler is asked about. */
+  readonly #asking = new Set<string>()
+  #questions = 0
+
+  constructor(world: MeetingsWorld, events: MeetingsEvents, signal: AbortSignal) {
+    this.#world = world
+    this.#events = events
+    this.#signal = signal
+  }
+
+  /** A child of this peer id asks for pieces. Nothing happens when it is known as a parent, or there are enough. */
+  meet(peerId: string): void {
+    const { spec, cut, parents } = this.#world
+    if (this.#signal.aborted || this.#asking.has(peerId)) return
+    // Of one piece nothing is left to take when a part can be given; and schedulers are asked about peers of this kind only.
+    if (spec.kind !== 'standard' || cut.pieceCount < 2) return
+    if (parents.state(peerId) !== undefined) return
+    if (parents.usable().length + parents.met + this.#asking.size >= companyMax) return
+    if (this.#questions >= questionsMax) return
+    this.#questions++
+    this.#asking.add(peerId)
+    void this.#ask(peerId)
+  }
+
+  async #ask(peerId: string): Promise<void> {
+    const { announcer, spec } = this.#world
+    try {
+      const child = await announcer.find(spec, peerId, this.#signal)
+      if (child !== undefined && !this.#signal.aborted) this.#events.onMet(child)
+    } catch (error) {
+      // A scheduler that cannot tell now may do so when the child opens its next feed.
+      const silent = PeerError.is(error, 'SCHEDULER_UNAVAILABLE', 'SCHEDULER_REFUSED', 'CLOSED')
+      if (!silent && !this.#signal.aborted) this.#events.onBroken(error)
+    } finally {
+      this.#asking.delete(peerId)
+    }
+  }
+}

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { PeerError } from '../../src/errors.ts'
+import type { Answer } from '../../src/task/ports.ts'
+import { doubtMs } from '../../src/task/rescue.ts'
+import { parents, SimAnnouncer } from '../sim/scheduler.ts'
+import type { SimParent } from '../sim/parents.ts'
+import { outcomeOf, SimWorld } from '../sim/world.ts'
+
+/** A scheduler that names one and knows the other. */
+function announcerOf(named: SimParent, met: SimParent, later: Answer): SimAnnouncer {
+  return new SimAnnouncer(
+    [parents(named)],
+    (session) => session.answer(later),
+    (id) => (id === met.parent.id ? met.parent : undefined),
+  )
+}
+
+test('Run.meet() takes pieces of a child, tells the scheduler of whom they are, and tells the feeds its own name', async () => {
+  const world = new SimWorld(6)
+  const named = world.parents.add('named', [0, 1, 2], { feed: 'open' })
+  const child = world.parents.add('child', [3, 4, 5], { feed: 'open' })
+  const announcer = announcerOf(named, child, parents(named))
+  const run = world.run(announcer, { backToSource: 'never' })
+  run.meet('before anything is wanted')
+  const share = run.join()
+  await world.clock.until(() => world.sink.keptCount === 3)
+  run.meet('child')
+  await world.clock.until(() => !run.open)
+  await share.done
+  world.checkContent()
+  const from = announcer.session.reports.map(({ parentId }) => parentId)
+  assert.deepEqual(from.toSorted(), ['child', 'child', 'child', 'named', 'named', 'named'])
+  assert.deepEqual([...child.namedBy, ...named.namedBy], ['peer-1', 'peer-1'])
+  run.meet('child')
+  await run.ended
+  world.checkNothingOpen()
+})
+
+test('Run does not hope for a child that only promises: it goes to the origin as if there were none', async () => {
+  const times: number[] = []
+  for (const meets of [false, true]) {
+    const world = new SimWorld(4)
+    const named = world.parents.add('named', [0, 1], { feed: 'ends' })
+    const child = world.parents.add('child', [], { feed: 'open' })
+    const run = world.run(announcerOf(named, child, { is: 'source' }))
+    const share = run.join()
+    if (meets) run.meet('child')
+    await world.clock.until(() => !run.open)
+    await share.done
+    times.push(world.clock.now())
+    assert.equal(child.feedsOpened > 0, meets)
+  }
+  assert.deepEqual(times[0], times[1])
+  assert.ok((times[1] ?? doubtMs) < doubtMs, times.join())
+})
+
+test('Run that is lost but for a child that promises fails as if there were none, and blames only whom it was named', async () => {
+  const world = new SimWorld(4)
+  const named = world.parents.add('named', [0, 1], { feed: 'ends' })
+  const child = world.parents.add('child', [], { feed: 'open' })
+  const announcer = announcerOf(named, child, { is: 'empty' })
+  const run = world.run(announcer, { backToSource: 'never' })
+  const seen = outcomeOf(run.join().done)
+  run.meet('child')
+  await world.clock.until(() => !run.open)
+  assert.ok(PeerError.is(seen.error, 'NO_PARENTS'))
+  const asked = announcer.session.told.filter((word) => word.startsWith('reschedule'))
+  assert.ok(asked.length > 0)
+  assert.deepEqual(new Set(asked), new Set(['reschedule named']))
+})
+
+test('Run takes what a child gets meanwhile, while its parent is silent', async () => {
+  const world = new SimWorld(8)
+  const named = world.parents.add('named', world.all, { reads: 'silent', feed: 'open' })
+  const child = world.parents.add('child', [], { feed: 'open' })
+  const run = world.run(announcerOf(named, child, parents(named)), { backToSource: 'never' })
+  const share = run.join()
+  run.meet('child')
+  await world.clock.pass(100)
+  child.gets(...world.all)
+  await world.clock.until(() => !run.open)
+  await share.done
+  world.checkContent()
+  assert.ok(world.clock.now() < 20_000, `${world.clock.now()}`)
+})
+
+test('Run ends when what it asks of the scheduler about a child breaks', async () => {
+  const world = new SimWorld(4)
+  const named = world.parents.add('named', [], { feed: 'open' })
+  const bug = new TypeError('Simulated')
+  const announcer = new SimAnnouncer([parents(named)], undefined, () => {
+    throw bug
+  })
+  const run = world.run(announcer)
+  const seen = outcomeOf(run.join().done)
+  run.meet('child')
+  await run.ended
+  assert.equal(seen.error, bug)
+})
+
+test('Run takes nothing of a child that tells no version when it knows which one it wants', async () => {
+  for (const version of [undefined, 'other', 'wanted']) {
+    const world = new SimWorld(4)
+    const named = world.parents.add('named', [0, 1], { feed: 'open', version: 'wanted' })
+    const child = world.parents.add('child', [2, 3], { feed: 'open', version })
+    const run = world.run(announcerOf(named, child, { is: 'source' }), { version: 'wanted' })
+    const share = run.join()
+    run.meet('child')
+    await world.clock.until(() => !run.open)
+    await share.done
+    world.checkContent()
+    assert.equal(child.asked.length, version === 'wanted' ? 2 : 0, version)
+  }
+})
