@@ -3,7 +3,7 @@ import { createClient } from '@connectrpc/connect'
 import { PeerError } from '../errors.ts'
 import { isDigest } from '../hash/digest.ts'
 import { isVersionToken } from '../hash/version.ts'
-import type { SyncPiecesResponse } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
+import type { OwnPiece, SyncPiecesResponse } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import { DfdaemonUpload } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import { rpcError } from '../rpc/rpc-error.ts'
 import type { TaskKind } from '../task/kind.ts'
@@ -11,9 +11,13 @@ import type { Feed, Have, Parent } from '../task/ports.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import { Scope } from '../util/scope.ts'
 import type { HostChannels } from './host-channels.ts'
+import { toldAtOnceMax } from './piece-news.ts'
 
 /** Request header by which a child names the version of the content that it wants. Other implementations ignore it. */
 export const validatorHeader: string = 'dragonfly-peer-validator'
+
+/** Request header by which a child says under which peer id the scheduler knows it. Other implementations ignore it. */
+export const peerIdHeader: string = 'dragonfly-peer-id'
 
 /**
  * Longest wait for the headers of an answer, in milliseconds. A parent sends them at once, also when it has nothing to tell for long; one that does not is hung, and
@@ -56,18 +60,27 @@ export class ParentFeed implements Feed {
       throw protocolError(parent, 'host', 'another host', 'this one')
     }
     const client = createClient(DfdaemonUpload, this.#channels.to(parent.ip, parent.port))
-    const { spec, numbers, version } = request
+    const { spec, numbers, version, peerId } = request
     // Leaving the loop does not end a call, its signal does.
     using scope = new Scope([signal])
     const answered = this.#clock.after(feedHeadersTimeoutMs, () => scope.abort(hung(parent)))
-    const headers: Record<string, string> =
-      version === undefined ? {} : { [validatorHeader]: version }
+    const headers: Record<string, string> = {
+      ...(version === undefined ? {} : { [validatorHeader]: version }),
+      ...(peerId === undefined ? {} : { [peerIdHeader]: peerId }),
+    }
     try {
       const answers = client[methods[spec.kind]](
-        { hostId: this.#hostId, taskId: spec.id, interestedPieceNumbers: [...numbers] },
+        {
+          hostId: this.#hostId,
+          taskId: spec.id,
+          interestedPieceNumbers: [...numbers],
+          ownSeveral: true,
+        },
         { signal: scope.signal, headers, onHeader: () => answered() },
       )
-      for await (const answer of answers) onHave(readHave(parent, answer))
+      for await (const answer of answers) {
+        for (const have of readHaves(parent, answer)) onHave(have)
+      }
     } catch (error) {
       signal.throwIfAborted()
       scope.signal.throwIfAborted()
@@ -80,33 +93,42 @@ export class ParentFeed implements Feed {
 }
 
 /** Takes a message apart; refuses figures that cannot be those of a piece. */
-function readHave(
+function readHaves(
   parent: Parent,
   answer: Omit<SyncPiecesResponse, '$typeName' | '$unknown'>,
-): Have {
-  const offset = Number(answer.offset)
-  const length = Number(answer.length)
-  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length)) {
-    throw protocolError(parent, 'offset and length', 'safe whole numbers', 'others')
+): readonly Have[] {
+  if (answer.ownMore.length >= toldAtOnceMax) {
+    throw protocolError(parent, 'count of pieces', `${toldAtOnceMax} at most`, 'more')
   }
   if (isIP(answer.ip) === 0) {
     throw protocolError(parent, 'ip', 'a literal address', 'something else')
   }
-  const { ownDigest, ownVersion } = answer
+  const { number, offset, length, ownDigest, ownVersion } = answer
   // It stands for a name that others gave: what is none says nothing.
   const version = ownVersion !== undefined && isVersionToken(ownVersion) ? ownVersion : undefined
-  return {
-    number: answer.number,
-    offset,
-    length,
-    endpoint: {
-      ip: answer.ip,
-      ...(isPort(answer.tcpPort) ? { tcpPort: answer.tcpPort } : {}),
-      ...(isPort(answer.quicPort) ? { quicPort: answer.quicPort } : {}),
-    },
-    ...(ownDigest === undefined || !isDigest(ownDigest) ? {} : { digest: ownDigest }),
-    ...(version === undefined ? {} : { version }),
+  const endpoint = {
+    ip: answer.ip,
+    ...(isPort(answer.tcpPort) ? { tcpPort: answer.tcpPort } : {}),
+    ...(isPort(answer.quicPort) ? { quicPort: answer.quicPort } : {}),
   }
+  return [{ number, offset, length, digest: ownDigest }, ...answer.ownMore].map((piece) => ({
+    ...readPiece(parent, piece),
+    endpoint,
+    ...(version === undefined ? {} : { version }),
+  }))
+}
+
+function readPiece(
+  parent: Parent,
+  piece: Pick<OwnPiece, 'number' | 'offset' | 'length'> & { readonly digest?: string | undefined },
+): Omit<Have, 'endpoint' | 'version'> {
+  const { number, digest } = piece
+  const offset = Number(piece.offset)
+  const length = Number(piece.length)
+  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length)) {
+    throw protocolError(parent, 'offset and length', 'safe whole numbers', 'others')
+  }
+  return { number, offset, length, ...(digest !== undefined && isDigest(digest) ? { digest } : {}) }
 }
 
 function isPort(port: number | undefined): port is number {

@@ -2,15 +2,17 @@ import { create } from '@bufbuild/protobuf'
 import { EmptySchema, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from '@connectrpc/connect'
 import { isTaskId } from '../hash/task-id.ts'
+import { idLengthMax, textOf } from '../rpc/convert.ts'
 import { DfdaemonUpload } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import type { Host } from '../rpc/gen/common/v2/common_pb.ts'
-import { pieceCountMax } from '../task/piece.ts'
+import type { KeptTask } from '../storage/store.ts'
+import { type Piece, pieceCountMax } from '../task/piece.ts'
 import type { RdmaService } from '../transport/rdma/control.ts'
 import { Scope } from '../util/scope.ts'
 import { type HostNews, hostNews } from './host-news.ts'
-import { validatorHeader } from './parent-feed.ts'
+import { peerIdHeader, validatorHeader } from './parent-feed.ts'
 import { permitDelete } from './permission.ts'
-import { pieceNews } from './piece-news.ts'
+import { pieceNewsInParts, toldAtOnceMax } from './piece-news.ts'
 import { versionOf } from './record.ts'
 import { exchangeQueuePair, rdmaRoutes } from './rdma-service.ts'
 import { removeKnownTask, removeTask } from './removal.ts'
@@ -34,6 +36,7 @@ export interface UploadServiceParts {
 interface PiecesRequest {
   readonly taskId: string
   readonly interestedPieceNumbers: readonly number[]
+  readonly ownSeveral: boolean
 }
 
 /**
@@ -121,6 +124,7 @@ interface PieceTold {
   tcpPort?: number
   ownDigest?: string
   ownVersion?: string
+  ownMore: { number: number; offset: bigint; length: bigint; digest?: string }[]
 }
 
 async function* syncHost(
@@ -146,29 +150,38 @@ async function* syncPieces(
   if (wanted !== null && held !== undefined && wanted !== held) {
     throw new ConnectError('Another version of the content is kept here', Code.FailedPrecondition)
   }
+  const child = textOf(context.requestHeader.get(peerIdHeader) ?? '', idLengthMax)
+  if (child !== undefined) tasks.meet(taskId, child)
   const { ip, tcpPort } = world.host
   using scope = new Scope([closing, context.signal])
-  const news = pieceNews(task, numbers, tasks.ending(taskId), scope.signal)
+  const countMax = request.ownSeveral ? toldAtOnceMax : 1
+  const news = pieceNewsInParts(task, numbers, tasks.ending(taskId), scope.signal, countMax)
   for (;;) {
     const next = await news.next()
     if (next.done === true) {
       if (next.value === 'dropped') throw new ConnectError('Task was dropped', Code.NotFound)
       return
     }
-    const { number, offset, length } = next.value
+    const [first, ...ownMore] = next.value.map((piece) => ownPiece(task, piece))
+    if (first === undefined) continue
     // By these two a child sees whether the piece that it reads later is still the one that was told of. Other implementations ignore them.
-    const ownDigest = task.digestOf(number)
+    const { digest: ownDigest, ...place } = first
     const ownVersion = versionOf(task.record)
     yield {
-      number,
-      offset: BigInt(offset),
-      length: BigInt(length),
+      ...place,
       ip,
       ...(tcpPort === undefined ? {} : { tcpPort }),
       ...(ownDigest === undefined ? {} : { ownDigest }),
       ...(ownVersion === undefined ? {} : { ownVersion }),
+      ownMore,
     }
   }
+}
+
+function ownPiece(task: KeptTask, { number, offset, length }: Piece): PieceTold['ownMore'][number] {
+  const digest = task.digestOf(number)
+  const place = { number, offset: BigInt(offset), length: BigInt(length) }
+  return digest === undefined ? place : { ...place, digest }
 }
 
 function kept(tasks: Tasks, taskId: string): NonNullable<ReturnType<Tasks['find']>> {

@@ -26,7 +26,8 @@ export type Said =
       readonly candidates: readonly Candidate[]
       readonly reason: string
     }
-  | { readonly is: 'piece'; readonly report: PieceReport }
+  /** `also`: numbers of other pieces that came from the same parent. */
+  | { readonly is: 'piece'; readonly report: PieceReport; readonly also: readonly number[] }
   /** Without a parent it was the origin that failed. */
   | { readonly is: 'pieceFailed'; readonly number: number; readonly parentId: string }
   | { readonly is: 'end'; readonly how: SessionEnd }
@@ -36,6 +37,8 @@ export interface Heard {
   readonly answer: Answer
   /** The candidates behind the parents of the answer, by peer id. */
   readonly candidates: ReadonlyMap<string, Candidate>
+  /** Whether it takes reports of several pieces at once. */
+  readonly several: boolean
 }
 
 /** How one kind of task is announced. */
@@ -125,7 +128,7 @@ function standardRequest(said: Said): StandardRequest | undefined {
       const piece = pieceMessage(said.report)
       return said.report.traffic === 'source'
         ? { case: 'downloadPieceBackToSourceFinishedRequest', value: { piece } }
-        : { case: 'downloadPieceFinishedRequest', value: { piece } }
+        : { case: 'downloadPieceFinishedRequest', value: { piece, ownNumbers: [...said.also] } }
     }
     case 'pieceFailed':
       return said.parentId === ''
@@ -178,7 +181,7 @@ function cacheRequest(said: Said): CacheRequest | undefined {
     case 'piece':
       return {
         case: 'downloadPieceFinishedRequest',
-        value: { piece: pieceMessage(said.report) },
+        value: { piece: pieceMessage(said.report), ownNumbers: [...said.also] },
       }
     case 'pieceFailed':
       return said.parentId === ''
@@ -204,7 +207,7 @@ function standardAnswer({ response }: AnnouncePeerResponse): Heard | undefined {
     case 'emptyTaskResponse':
       return plain({ is: 'empty' })
     case 'normalTaskResponse':
-      return parents(response.value.candidateParents)
+      return parents(response.value.candidateParents, response.value.ownSeveral)
     case 'needBackToSourceResponse':
       return plain({ is: 'source' })
     case 'metadataOnlyResponse':
@@ -220,7 +223,7 @@ function cacheAnswer({ response }: AnnouncePersistentCachePeerResponse): Heard |
     case 'emptyPersistentCacheTaskResponse':
       return plain({ is: 'empty' })
     case 'normalPersistentCacheTaskResponse':
-      return parents(response.value.candidateCacheParents)
+      return parents(response.value.candidateCacheParents, response.value.ownSeveral)
     case undefined:
       break
   }
@@ -228,10 +231,10 @@ function cacheAnswer({ response }: AnnouncePersistentCachePeerResponse): Heard |
 }
 
 function plain(answer: Answer): Heard {
-  return { answer, candidates: new Map() }
+  return { answer, candidates: new Map(), several: false }
 }
 
-function parents(list: readonly Candidate[]): Heard {
+function parents(list: readonly Candidate[], several: boolean): Heard {
   const { parents: found, messages, contentLength } = candidatesOf(list)
   return {
     answer: {
@@ -240,5 +243,6 @@ function parents(list: readonly Candidate[]): Heard {
       ...(contentLength === undefined ? {} : { contentLength }),
     },
     candidates: messages,
+    several,
   }
 }

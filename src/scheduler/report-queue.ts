@@ -1,3 +1,4 @@
+import type { Clock } from '../util/clock.ts'
 import type { Said } from './dialect.ts'
 
 /**
@@ -7,12 +8,20 @@ import type { Said } from './dialect.ts'
  */
 export const reportsMax = 1024
 
+/** Milliseconds after a report of pieces in which more of them are gathered, for a scheduler that takes several at once. */
+export const gatherMs = 50
+
+type PieceSaid = Said & { readonly is: 'piece' }
+
 /** What a session has to say and the stream has not taken yet. Taking never waits on the side of the download. */
 export class ReportQueue {
-  readonly #items: Said[] = []
+  #items: Said[] = []
   #reports = 0
   #dropped = 0
   #closed = false
+  #gathering: Clock | undefined
+  /** Ends the rest after a report. Set while the queue rests: then nothing but pieces waits in it. */
+  #endRest: (() => void) | undefined
   #wake: () => void = () => undefined
 
   /** How many reports were dropped. */
@@ -25,6 +34,14 @@ export class ReportQueue {
     return this.#items.length
   }
 
+  /**
+   * From now on pieces of one parent are told together. The first goes at once, so that nothing small waits for a timer, and whatever is not a piece takes along
+   * what stands before it.
+   */
+  gather(clock: Clock): void {
+    this.#gathering = clock
+  }
+
   /** Adds one; of piece reports the oldest goes when there are too many. Ignored after `close()`. */
   push(said: Said): void {
     if (this.#closed) return
@@ -33,12 +50,14 @@ export class ReportQueue {
       this.#reports++
     }
     this.#items.push(said)
-    this.#wake()
+    if (said.is !== 'piece') this.#endRest?.()
+    if (this.#endRest === undefined) this.#wake()
   }
 
   /** Nothing more comes: the stream ends after what waits. */
   close(): void {
     this.#closed = true
+    this.#endRest?.()
     this.#wake()
   }
 
@@ -52,9 +71,8 @@ export class ReportQueue {
   /** Takes one item after the other, until `close()`. One taker at a time: a new one takes over from the one before. */
   async *drain(): AsyncGenerator<Said> {
     for (;;) {
-      const said = this.#items.shift()
+      const said = this.#endRest === undefined ? this.#take() : undefined
       if (said !== undefined) {
-        if (isReport(said)) this.#reports--
         yield said
       } else if (this.#closed) {
         return
@@ -66,12 +84,51 @@ export class ReportQueue {
     }
   }
 
+  #take(): Said | undefined {
+    const said = this.#items.shift()
+    if (said !== undefined && isReport(said)) this.#reports--
+    if (said?.is !== 'piece' || this.#gathering === undefined) return said
+    const also = said.report.traffic === 'peer' ? this.#takeAlong(said) : []
+    if (this.#items.length === 0 && !this.#closed) this.#rest(this.#gathering)
+    return { ...said, also }
+  }
+
+  /** Numbers of the pieces that wait and came from the same parent, up to the first item that is none: the order of the others tells something. */
+  #takeAlong({ report: { parentId, traffic } }: PieceSaid): number[] {
+    const end = this.#items.findIndex(({ is }) => is !== 'piece')
+    const waiting = end < 0 ? this.#items : this.#items.slice(0, end)
+    const numbers: number[] = []
+    const left: Said[] = []
+    for (const said of waiting) {
+      const along =
+        isPiece(said) && said.report.parentId === parentId && said.report.traffic === traffic
+      if (along) numbers.push(said.report.piece.number)
+      else left.push(said)
+    }
+    this.#items = end < 0 ? left : [...left, ...this.#items.slice(end)]
+    this.#reports -= numbers.length
+    return numbers
+  }
+
+  #rest(clock: Clock): void {
+    const cancel = clock.after(gatherMs, () => this.#endRest?.())
+    this.#endRest = () => {
+      cancel()
+      this.#endRest = undefined
+      this.#wake()
+    }
+  }
+
   #dropOldest(): void {
     const at = this.#items.findIndex(isReport)
     this.#items.splice(at, 1)
     this.#reports--
     this.#dropped++
   }
+}
+
+function isPiece(said: Said): said is PieceSaid {
+  return said.is === 'piece'
 }
 
 function isReport(said: Said): boolean {

@@ -109,7 +109,7 @@ export class AnnounceSession implements Session {
   }
 
   pieceDone(report: PieceReport): void {
-    this.#queue.push({ is: 'piece', report })
+    this.#queue.push({ is: 'piece', report, also: [] })
   }
 
   pieceFailed(number: number, parentId: string): void {
@@ -260,6 +260,7 @@ export class AnnounceSession implements Session {
       for await (const heard of dialect.call(node.client, name, this.#say(signal), options)) {
         node.up()
         this.#answered = true
+        if (heard?.several === true) this.#queue.gather(this.#world.clock)
         this.#mayTalk.resolve()
         this.#count(heard, dialect)
         if (heard !== undefined) await this.#take(heard)

@@ -197,7 +197,7 @@ export const messageTargets: readonly Target[] = [
       hostId: 'h',
       taskId: id,
       peerId: 'p',
-      request: { case: 'downloadPieceFinishedRequest', value: { piece } },
+      request: { case: 'downloadPieceFinishedRequest', value: { piece, ownNumbers: [1, 2] } },
     },
     (message) => event(standardDialect.read(message)),
   ),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { pieceNews } from '../../src/peer/piece-news.ts'
+import { pieceNews, pieceNewsInParts } from '../../src/peer/piece-news.ts'
 import { MemoryStore } from '../../src/storage/memory-store.ts'
 import type { KeptTask, Store } from '../../src/storage/store.ts'
 import { geometry, type Piece } from '../../src/task/piece.ts'
@@ -39,6 +39,31 @@ test('pieceNews() tells what is here in the order of asking, then what comes, ea
   assert.deepEqual((await news.next()).value, { number: 2, offset: 20, length: 10 })
   assert.deepEqual(await news.next(), { done: true, value: 'told' })
   await store.close()
+})
+
+test('pieceNewsInParts() tells what is here together, in parts, and what comes when it comes', async () => {
+  const { store, task } = await threePieces()
+  for (const number of [0, 1, 2]) await keep(task, number)
+  const numbers = async (wanted: readonly number[], countMax: number): Promise<number[][]> => {
+    const parts: number[][] = []
+    for await (const part of pieceNewsInParts(task, wanted, undefined, never, countMax)) {
+      parts.push(part.map(({ number }) => number))
+    }
+    return parts
+  }
+  assert.deepEqual(await numbers([2, 0, 1], 3), [[2, 0, 1]])
+  assert.deepEqual(await numbers([2, 0, 1], 2), [[2, 0], [1]])
+  assert.deepEqual(await numbers([2, 0, 7, 2], 64), [[2, 0]])
+  await store.close()
+  const { store: other, task: coming } = await threePieces()
+  await keep(coming, 1)
+  const parts = pieceNewsInParts(coming, [0, 1, 2], deferred<void>().promise, never, 64)
+  assert.deepEqual((await parts.next()).value, [{ number: 1, offset: 10, length: 10 }])
+  const next = parts.next()
+  await keep(coming, 2)
+  assert.deepEqual((await next).value, [{ number: 2, offset: 20, length: 10 }])
+  await parts.return('aborted')
+  await other.close()
 })
 
 test('pieceNews() ends when the run ends, after telling what it kept last', async () => {

@@ -19,7 +19,9 @@ import {
   DfdaemonDownload,
   DfdaemonUpload,
   IBVerbsQueuePairEndpointSchema,
+  SyncPersistentCachePiecesRequestSchema,
   SyncPersistentCachePiecesResponseSchema,
+  SyncPersistentPiecesRequestSchema,
   SyncPersistentPiecesResponseSchema,
   SyncPiecesRequestSchema,
   SyncPiecesResponseSchema,
@@ -28,6 +30,9 @@ import { Health } from '../../src/rpc/gen/grpc/health/v1/health_pb.ts'
 import { Manager } from '../../src/rpc/gen/manager/v2/manager_pb.ts'
 import {
   AnnouncePeerRequestSchema,
+  DownloadPieceFinishedRequestSchema,
+  NormalPersistentCacheTaskResponseSchema,
+  NormalTaskResponseSchema,
   Scheduler,
 } from '../../src/rpc/gen/scheduler/v2/scheduler_pb.ts'
 
@@ -67,7 +72,21 @@ test('Own fields stand beside the fields of Dragonfly, which nothing changes', (
     assert.equal(bytes, `${plain}8ab5180763726333323a3192b518026162`)
     const { ownDigest, ownVersion } = fromBinary(schema, Buffer.from(plain, 'hex'))
     assert.deepEqual([ownDigest, ownVersion], [undefined, undefined])
+    const ownMore = [{ number: 2, offset: 5n, length: 5n, digest: 'd' }]
+    assert.equal(hex(schema, { ...told, ownMore }), `${plain}9ab51809080210051805220164`)
   }
+  for (const schema of [
+    SyncPiecesRequestSchema,
+    SyncPersistentPiecesRequestSchema,
+    SyncPersistentCachePiecesRequestSchema,
+  ]) {
+    assert.equal(hex(schema, { hostId: 'h', ownSeveral: true }), '0a016888b51801')
+  }
+  const several = { ownSeveral: true }
+  assert.equal(hex(NormalTaskResponseSchema, several), '88b51801')
+  assert.equal(hex(NormalPersistentCacheTaskResponseSchema, several), '88b51801')
+  const pieces = { piece: { number: 1 }, ownNumbers: [2, 3] }
+  assert.equal(hex(DownloadPieceFinishedRequestSchema, pieces), '0a0208018ab518020203')
 })
 
 test('Messages keep fields that they do not know', () => {

@@ -214,6 +214,33 @@ test('Session drops the oldest reports when the scheduler does not take them', a
   assert.equal(script.streams[0]?.at(-1), 'downloadPeerFinishedRequest')
 })
 
+test('Session tells several pieces at once to a scheduler that takes them, and to no other', async (t) => {
+  for (const ownSeveral of [true, false]) {
+    const script = new Script()
+    const numbers: number[][] = []
+    script.onRequest = ({ request }) => {
+      if (request.case === 'registerPeerRequest') {
+        const { response } = parents('p1')
+        assert.ok(response?.case === 'normalTaskResponse')
+        const { candidateParents = [] } = response.value
+        const value = { candidateParents, ownSeveral }
+        return [{ response: { case: 'normalTaskResponse', value } }]
+      }
+      if (request.case === 'downloadPieceFinishedRequest') {
+        numbers.push([request.value.piece?.number ?? -1, ...request.value.ownNumbers])
+      }
+      return undefined
+    }
+    const session = clientFor(t, [script]).open(registration)
+    await session.next(signal)
+    session.started()
+    for (let number = 0; number < 4; number++) session.pieceDone(report(number))
+    await session.finish({ is: 'done', source: false })
+    assert.deepEqual(numbers, ownSeveral ? [[0, 1, 2, 3]] : [[0], [1], [2], [3]])
+    assert.equal(script.streams[0]?.at(-1), 'downloadPeerFinishedRequest')
+  }
+})
+
 test('Session.next() gives up for its caller, and only for that one', async (t) => {
   const script = new Script()
   const go = deferred<void>()

@@ -82,6 +82,18 @@ const bad: readonly (readonly [string, Sync])[] = [
   ['tells figures of 64 bits', says({ offset: 2n ** 64n - 1n, length: 2n ** 63n })],
   ['tells a name for an address', says({ ip: 'localhost' })],
   ['tells no address', says({ ip: '' })],
+  [
+    'tells a further piece past the end',
+    says({ ownMore: [{ number: 1, offset: 4n * 1024n * 1024n, length: 5n }] }),
+  ],
+  [
+    'tells further pieces with figures of 64 bits',
+    says({ ownMore: [{ number: 0, offset: 0n, length: 2n ** 63n }] }),
+  ],
+  [
+    'tells more pieces at once than anybody would',
+    says({ ownMore: Array.from({ length: 100_000 }, () => ({ number: 0, length: 5n })) }),
+  ],
   ['tells another digest than its piece has', says({ ownDigest: 'crc32:1' })],
   ['tells another version', says({ ownVersion: 'ab'.repeat(16) })],
   ['sends what is no message', (call) => call.write(Buffer.from([0, 0, 0, 0, 2, 0xff, 0xff]))],

@@ -106,7 +106,7 @@ export class PeerStream<Request extends Names, Response> {
       case 'reschedule':
         return this.#reschedule(peer, event.parentIds)
       case 'piece': {
-        peer.has(event.number)
+        for (const number of event.numbers) peer.has(number)
         const parent = task.peers.get(event.parentId)
         if (parent !== undefined) parent.blames = 0
         return dispatcher.nudge(task)

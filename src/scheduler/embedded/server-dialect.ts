@@ -11,6 +11,7 @@ import type {
   DownloadPieceFailedRequest,
 } from '../../rpc/gen/scheduler/v2/scheduler_pb.ts'
 import type { TaskKind } from '../../task/kind.ts'
+import { reportsMax } from '../report-queue.ts'
 import { cachePeerMessage, cacheTaskMessage, peerMessage, taskMessage } from './messages.ts'
 import type { Verdict } from './verdict.ts'
 import type { PeerWish } from './records.ts'
@@ -32,7 +33,7 @@ export type PeerEvent =
   | { readonly is: 'started' }
   | { readonly is: 'sourceStarted' }
   | { readonly is: 'reschedule'; readonly parentIds: readonly string[] }
-  | { readonly is: 'piece'; readonly number: number; readonly parentId: string }
+  | { readonly is: 'piece'; readonly numbers: readonly number[]; readonly parentId: string }
   | { readonly is: 'pieceFailed'; readonly parentId: string }
   | { readonly is: 'alive' }
   | { readonly is: 'done'; readonly source: boolean }
@@ -107,7 +108,9 @@ export const standardDialect: ServerDialect<AnnouncePeerRequest, StandardRespons
         const [first] = verdict.parents
         const task = first === undefined ? {} : taskMessage(first.task)
         const candidateParents = verdict.parents.map((parent) => peerMessage(parent, task))
-        return { response: { case: 'normalTaskResponse', value: { candidateParents } } }
+        return {
+          response: { case: 'normalTaskResponse', value: { candidateParents, ownSeveral: true } },
+        }
       }
       case 'refused':
         break
@@ -165,7 +168,7 @@ export const cacheDialect: ServerDialect<AnnouncePersistentCachePeerRequest, Cac
         return {
           response: {
             case: 'normalPersistentCacheTaskResponse',
-            value: { candidateCacheParents },
+            value: { candidateCacheParents, ownSeveral: true },
           },
         }
       }
@@ -211,9 +214,16 @@ function reschedule(candidates: readonly { readonly id: string }[]): PeerEvent {
   return { is: 'reschedule', parentIds: candidates.slice(0, listLengthMax).map(({ id }) => id) }
 }
 
-function piece({ piece: told }: { readonly piece?: Piece | undefined }): PeerEvent {
+function piece({
+  piece: told,
+  ownNumbers = [],
+}: {
+  readonly piece?: Piece | undefined
+  readonly ownNumbers?: readonly number[]
+}): PeerEvent {
   if (told === undefined) return { is: 'alive' }
-  return { is: 'piece', number: told.number, parentId: textOf(told.parentId, idLengthMax) ?? '' }
+  const numbers = [told.number, ...ownNumbers.slice(0, reportsMax)]
+  return { is: 'piece', numbers, parentId: textOf(told.parentId, idLengthMax) ?? '' }
 }
 
 function pieceFailed({ parentId, temporary }: DownloadPieceFailedRequest): PeerEvent {
