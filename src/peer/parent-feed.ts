@@ -66,7 +66,8 @@ export class ParentFeed implements Feed {
     const answered = this.#clock.after(feedHeadersTimeoutMs, () => scope.abort(hung(parent)))
     const headers: Record<string, string> = {
       ...(version === undefined ? {} : { [validatorHeader]: version }),
-      ...(peerId === undefined ? {} : { [peerIdHeader]: peerId }),
+      // A host name may have letters that no header can carry.
+      ...(peerId !== undefined && /^[!-~]+$/.test(peerId) ? { [peerIdHeader]: peerId } : {}),
     }
     try {
       const answers = client[methods[spec.kind]](

@@ -262,13 +262,14 @@ export class Fetcher {
 
   /** What the second parent sent takes the place of what the first did, unless that is all here as well: it was stopped with its last byte. */
   async #pour(job: Job, hedge: Hedge, won: string, slot: WatchedSlot): Promise<void> {
-    const { piece, parent } = job.plan
-    if (slot.filled < piece.length) {
+    if (slot.filled < job.plan.piece.length) {
       await slot.rewind()
       return await hedge.pour(slot)
     }
-    const digest = await slot.finish()
-    if (digest !== won) throw this.#mismatch(piece, parent, won, digest)
+    if ((await slot.finish()) === won) return
+    // Nothing says which of them is wrong: it is fetched again.
+    stop(job, withdrawal)
+    throw withdrawn
   }
 
   async #read(

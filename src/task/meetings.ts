@@ -4,10 +4,10 @@ import type { Geometry } from './piece.ts'
 import type { Announcer, Parent, TaskSpec } from './ports.ts'
 
 /**
- * Parents, named and met, with whom a run meets no further child: as many as a scheduler names at once. More gave nothing (DESIGN.md), and each costs the scheduler a
- * call and both peers a feed.
+ * Parents, named and met, with whom a run meets no further child: half as many again as a scheduler names at once. Fewer were slower, more were not faster (DESIGN.md), and each
+ * costs the scheduler a call and both peers a feed.
  */
-export const companyMax: number = 4
+export const companyMax: number = 6
 /** Most children that a scheduler is asked about in one run: whoever can reach this peer can make up names. */
 export const questionsMax: number = 64
 
@@ -16,7 +16,9 @@ export interface MeetingsWorld {
   readonly spec: TaskSpec
   readonly cut: Geometry
   readonly announcer: Pick<Announcer, 'find'>
-  readonly parents: Pick<Parents, 'state' | 'usable' | 'met'>
+  readonly parents: Pick<Parents, 'state' | 'usable' | 'met' | 'hasHost'>
+  /** Token of the version that is wanted, as far as it is known now. */
+  readonly version: () => string | undefined
 }
 
 /** What meetings tell. */
@@ -30,7 +32,8 @@ export interface MeetingsEvents {
 /**
  * Children that are parents too. A scheduler that allows no circles names a peer only those who came before it: the first have the seed alone, and what the last could
  * upload is wanted by nobody. So a child says who it is where it asks for pieces, and is asked for pieces in return. Its word is not enough: the scheduler has to know
- * it, so a run takes bytes of nobody whom it might not have been named as a parent.
+ * it, so a run takes bytes of nobody whom it might not have been named as a parent. And it must not decide what the content is: a run meets nobody before it knows which
+ * version it wants, and children of content without versions are never met.
  */
 export class Meetings {
   readonly #world: MeetingsWorld
@@ -38,6 +41,8 @@ export class Meetings {
   readonly #signal: AbortSignal
   /** Children that the scheduler is asked about. */
   readonly #asking = new Set<string>()
+  /** Children that came before the version was known. */
+  readonly #early = new Set<string>()
   #questions = 0
 
   constructor(world: MeetingsWorld, events: MeetingsEvents, signal: AbortSignal) {
@@ -52,6 +57,10 @@ export class Meetings {
     if (this.#signal.aborted || this.#asking.has(peerId)) return
     // Of one piece nothing is left to take when a part can be given; and schedulers are asked about peers of this kind only.
     if (spec.kind !== 'standard' || cut.pieceCount < 2) return
+    if (this.#world.version() === undefined) {
+      if (this.#early.size < companyMax) this.#early.add(peerId)
+      return
+    }
     if (parents.state(peerId) !== undefined) return
     if (parents.usable().length + parents.met + this.#asking.size >= companyMax) return
     if (this.#questions >= questionsMax) return
@@ -60,11 +69,18 @@ export class Meetings {
     void this.#ask(peerId)
   }
 
+  /** The version is known now. */
+  onVersion(): void {
+    for (const peerId of this.#early) this.meet(peerId)
+    this.#early.clear()
+  }
+
   async #ask(peerId: string): Promise<void> {
-    const { announcer, spec } = this.#world
+    const { announcer, parents, spec } = this.#world
     try {
       const child = await announcer.find(spec, peerId, this.#signal)
-      if (child !== undefined && !this.#signal.aborted) this.#events.onMet(child)
+      if (child === undefined || this.#signal.aborted || parents.hasHost(child.hostId)) return
+      this.#events.onMet(child)
     } catch (error) {
       // A scheduler that cannot tell now may do so when the child opens its next feed.
       const silent = PeerError.is(error, 'SCHEDULER_UNAVAILABLE', 'SCHEDULER_REFUSED', 'CLOSED')

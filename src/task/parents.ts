@@ -2,7 +2,7 @@ import type { ErrorCode } from '../errors.ts'
 import { type Blame, type Failure, Standing, type StandingState } from './blame.ts'
 import type { Parent, ParentAddress, PieceEndpoint } from './ports.ts'
 
-/** Most parents that one run knows. What the scheduler names beyond that is left out. */
+/** Most parents that one run knows, named and met. What the scheduler names beyond that is left out. */
 export const parentsMax: number = 128
 
 /** What a download knows of one parent, as plain data. */
@@ -23,8 +23,6 @@ interface Entry {
   readonly parent: Parent
   /** The scheduler named it as a parent. Else it is a child of ours, which may have nothing but what it has from here: no hope rests on it. */
   named: boolean
-  /** It was met, so it is a peer of this package. */
-  readonly ours: boolean
   readonly standing: Standing
   endpoint: PieceEndpoint | undefined
   pieces: number
@@ -60,7 +58,6 @@ export class Parents {
     this.#entries.set(parent.id, {
       parent,
       named: how === 'named',
-      ours: how === 'met',
       standing: new Standing(),
       endpoint: undefined,
       pieces: 0,
@@ -84,13 +81,11 @@ export class Parents {
     return this.#where(({ named, standing }) => named && !standing.usable)
   }
 
-  /** Ids of those who pause now and are expected to deliver after that. */
+  /** Ids of those of them who pause now and are expected to deliver after that. */
   resting(): string[] {
-    const ids: string[] = []
-    for (const [id, { standing }] of this.#entries) {
-      if (standing.state.is === 'paused' && standing.state.hopeful) ids.push(id)
-    }
-    return ids
+    return this.#where(
+      ({ named, standing: { state } }) => named && state.is === 'paused' && state.hopeful,
+    ).map(({ id }) => id)
   }
 
   /** How the parent stands; undefined when it is not known. */
@@ -98,9 +93,14 @@ export class Parents {
     return this.#entries.get(id)?.standing.state
   }
 
-  /** Whether it is known to be a peer of this package, which tells the version of what it has when it knows it. */
-  isOurs(id: string): boolean {
-    return this.#entries.get(id)?.ours === true
+  /** Whether it is a child that was met and not named. */
+  isMet(id: string): boolean {
+    return this.#entries.get(id)?.named === false
+  }
+
+  /** Whether somebody of this host is usable, named or met. */
+  hasHost(hostId: string): boolean {
+    return this.#where(({ standing }) => standing.usable).some((known) => known.hostId === hostId)
   }
 
   /** Parent and place to read from; undefined before it told where it serves. */
@@ -125,9 +125,12 @@ export class Parents {
     entry.standing.onSuccess()
   }
 
-  /** It failed. See `Standing.onFailure`. */
+  /** It failed. See `Standing.onFailure`. Of a child that was met nobody has to be patient: its silence counts like any failure. */
   onFailure(id: string, failure: Failure, now: number): Blame {
-    return this.#entries.get(id)?.standing.onFailure(failure, now) ?? 'refuse'
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return 'refuse'
+    const { code, startedAt } = failure
+    return entry.standing.onFailure(entry.named ? failure : { code, startedAt }, now)
   }
 
   /** Those whose pause has ended by now; each is named once. */
@@ -149,7 +152,7 @@ export class Parents {
 
   /** All that is known. */
   facts(): ParentFacts[] {
-    return Array.from(this.#entries.values(), ({ standing, ours: _, ...facts }) => ({
+    return Array.from(this.#entries.values(), ({ standing, ...facts }) => ({
       ...facts,
       state: standing.state,
       failures: standing.failures,

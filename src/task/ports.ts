@@ -293,7 +293,7 @@ export interface Announcer {
   /**
    * Who it is that gets this task under that peer id; undefined when the scheduler knows nobody, or it is this host.
    *
-   * @throws PeerError SCHEDULER_UNAVAILABLE, SCHEDULER_REFUSED
+   * @throws PeerError SCHEDULER_UNAVAILABLE, SCHEDULER_REFUSED, CLOSED
    */
   find(spec: TaskSpec, peerId: string, signal: AbortSignal): Promise<Parent | undefined>
 }

@@ -149,7 +149,7 @@ export class Rescue {
 
   #noParents(waitedMs: number): PeerError<'NO_PARENTS'> {
     const { task, parents, dialogue, lastError } = this.#world
-    const tried = parents.count
+    const tried = parents.all().length
     const cause = lastError() ?? dialogue.error
     return new PeerError(
       'NO_PARENTS',

@@ -66,7 +66,10 @@ export function runParts(
       sink,
       version: settings.version,
       avoid: settings.avoid,
-      keepVersion: (version) => ports.keepVersion?.(version) ?? Promise.resolve(),
+      keepVersion: (version) => {
+        meetings.onVersion()
+        return ports.keepVersion?.(version) ?? Promise.resolve()
+      },
     },
     {
       onOther: (parent, error) => void events.onParentFailed(parent, error, clock.now()),
@@ -79,7 +82,10 @@ export function runParts(
   const planner = new Planner(cut, settings, ports.random)
   const parents = new Parents()
   const fetcher = new Fetcher({ spec, sink, reader, access, clock }, settings, {
-    hasOther: (number, parent) => planner.hasOther(number, parent),
+    // A child that is silent does not keep a piece that the origin could give.
+    hasOther: (number, parent) =>
+      planner.hasOther(number, parent) ||
+      (parents.isMet(parent) && gate.allowed && gate.error === undefined),
     moves: (queued) => planner.moves(queued),
     hedge: (slow) => {
       const plan = planner.hedge(slow)
@@ -99,9 +105,9 @@ export function runParts(
     {
       onTold: (parent, have, fits) => versions.onHave(parent, have, fits),
       missing: (parent) => shuffled(planner.missingNumbers(parent), ports.random),
-      // The version is known, and one who could tell its own does not: it may be another.
+      // What a child has is taken when it is known to be of the version that is wanted: nothing else speaks for it.
       onHave: (parent, have) =>
-        (versions.version === undefined || have.version !== undefined || !parents.isOurs(parent)) &&
+        (!parents.isMet(parent) || have.version === versions.version) &&
         events.onHave(parent, have),
       onFailed: (parent, error, startedAt) => events.onParentFailed(parent, error, startedAt),
       onChange,
@@ -137,7 +143,7 @@ export function runParts(
     signal,
   )
   const meetings = new Meetings(
-    { spec, cut, announcer: ports.announcer, parents },
+    { spec, cut, announcer: ports.announcer, parents, version: () => versions.version },
     {
       onMet: (child) => events.onParents([child], 'met'),
       onBroken: (error) => events.onBroken(error),

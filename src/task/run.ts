@@ -158,8 +158,7 @@ export class Run {
   #start(): void {
     const { clock } = this.#ports
     this.#phase = { is: 'active', startedAt: clock.now() }
-    const { contentLength } = this.#sink.geometry
-    this.#news.started(contentLength)
+    this.#news.started(this.#sink.geometry.contentLength)
     if (this.#parts.planner.missing === 0) return this.#end(undefined)
     this.#parts.rescue.onProgress(clock.now())
     this.#parts.dialogue.open()
@@ -225,6 +224,8 @@ export class Run {
 
   #onParents(parents: readonly Parent[], how: 'named' | 'met'): void {
     for (const parent of parents) {
+      // What was not believed of a child is told anew to one who is named.
+      if (how === 'named' && this.#parts.parents.isMet(parent.id)) this.#parts.feeds.drop(parent.id)
       if (this.#parts.parents.add(parent, how) === 'refused') continue
       this.#parts.planner.onParents([parent.id])
       this.#parts.feeds.watch(parent)
@@ -286,7 +287,7 @@ export class Run {
     number?: number,
   ): Blame {
     this.#lastError = error
-    if (PeerError.is(error, 'ORIGIN_CHANGED')) this.#others++
+    if (PeerError.is(error, 'ORIGIN_CHANGED') && !this.#parts.parents.isMet(parent)) this.#others++
     const now = this.#ports.clock.now()
     const blame = PeerError.is(error)
       ? this.#parts.parents.onFailure(parent, { ...how, code: error.code }, now)

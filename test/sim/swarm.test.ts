@@ -47,3 +47,17 @@ test('Run: sparing the seed pays, against random parents', async (t) => {
   t.diagnostic(`least loaded ${loaded.ratio.toFixed(2)}, random ${random.ratio.toFixed(2)}`)
   assert.ok(loaded.ratio < random.ratio)
 })
+
+test('Run: taking of children too pays where the scheduler allows no circles', async (t) => {
+  for (const peers of [8, 16]) {
+    const one = { peers, pieces: 32, parents: 4, choice: 'random' } as const
+    const means = [false, true].map(async (meets) => {
+      let sum = 0
+      for (const seed of [1, 2, 3]) sum += (await runSwarm({ ...one, seed, meets })).ratio
+      return sum / 3
+    })
+    const [without = 0, mutual = 0] = await Promise.all(means)
+    t.diagnostic(`${peers} peers: ${without.toFixed(2)} without, ${mutual.toFixed(2)} with`)
+    assert.ok(mutual < without * 0.9, `${mutual} against ${without}`)
+  }
+})

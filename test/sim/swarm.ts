@@ -73,7 +73,7 @@ export async function runSwarm(options: SwarmOptions): Promise<SwarmResult> {
       new Run(
         spec,
         sink,
-        { backToSource: 'never', ...options.run },
+        { backToSource: 'never', version: 'one', ...options.run },
         {
           announcer: new SimAnnouncer(
             [answer],
@@ -249,7 +249,8 @@ class Network implements Feed, PieceReader {
     const tell = (number: number): void => {
       if (!missing.delete(number)) return
       const { offset, length } = pieceAt(this.#cut, number)
-      onHave({ number, offset, length, endpoint: { ip: '127.0.0.1', tcpPort: 4001 } })
+      const endpoint = { ip: '127.0.0.1', tcpPort: 4001 }
+      onHave({ number, offset, length, endpoint, version: 'one' })
       if (missing.size === 0) done()
     }
     const unwatch = sink.onKept(tell)

@@ -25,6 +25,7 @@ class Site {
   readonly broken: unknown[] = []
   readonly life: AbortController = new AbortController()
   readonly meetings: Meetings
+  version: string | undefined = 'v'
 
   constructor(
     find: (peerId: string) => Promise<Parent | undefined>,
@@ -38,7 +39,13 @@ class Site {
     }
     const cut = geometry(pieceCount * 10, 10)
     this.meetings = new Meetings(
-      { spec: { ...spec, kind }, cut, announcer, parents: this.parents },
+      {
+        spec: { ...spec, kind },
+        cut,
+        announcer,
+        parents: this.parents,
+        version: () => this.version,
+      },
       {
         onMet: (child) => {
           this.met.push(child.id)
@@ -67,6 +74,25 @@ test('Meetings.meet() meets whom the scheduler knows, once', async () => {
   assert.deepEqual(site.asked, ['a', 'stranger'])
 })
 
+test('Meetings.meet() waits until the version is known, with as many as it may meet', async () => {
+  const site = new Site(known)
+  site.version = undefined
+  const children = Array.from({ length: companyMax + 2 }, (_, at) => `child ${at}`)
+  await site.come('child 0', ...children)
+  assert.deepEqual(site.asked, [])
+  site.version = 'v'
+  site.meetings.onVersion()
+  await setImmediate()
+  assert.deepEqual(site.met, children.slice(0, companyMax))
+})
+
+test('Meetings.meet() does not meet a second peer of one host', async () => {
+  const site = new Site(async (id) => ({ ...parentOf(id), hostId: 'one host' }))
+  await site.come('a')
+  await site.come('b')
+  assert.deepEqual([site.met, site.asked], [['a'], ['a', 'b']])
+})
+
 test('Meetings.meet() asks nobody about a parent that is known', async () => {
   const site = new Site(known)
   site.parents.add(parentOf('a'), 'named')
@@ -74,17 +100,18 @@ test('Meetings.meet() asks nobody about a parent that is known', async () => {
   assert.deepEqual(site.asked, [])
 })
 
-test('Meetings.meet() meets until the run has as many as a scheduler names, those on their way included', async () => {
+test('Meetings.meet() meets until the run has enough parents, those on their way included', async () => {
   const site = new Site(known)
   site.parents.add(parentOf('named'), 'named')
-  await site.come('a', 'b', 'c', 'd')
-  assert.equal(1 + site.met.length, companyMax)
-  await site.come('e')
-  assert.deepEqual(site.asked, ['a', 'b', 'c'])
+  const children = Array.from({ length: companyMax }, (_, at) => `child ${at}`)
+  await site.come(...children)
+  assert.deepEqual(site.asked, children.slice(0, -1))
+  await site.come('late')
+  assert.deepEqual(site.met, children.slice(0, -1))
   // One that is given up makes room.
-  site.parents.onFailure('b', { code: 'PARENT_PROTOCOL', startedAt: 0 }, 0)
-  await site.come('e')
-  assert.deepEqual(site.met, ['a', 'b', 'c', 'e'])
+  site.parents.onFailure('child 1', { code: 'PARENT_PROTOCOL', startedAt: 0 }, 0)
+  await site.come('late')
+  assert.deepEqual(site.met, [...children.slice(0, -1), 'late'])
 })
 
 test('Meetings.meet() asks about so many names, and no more', async () => {

@@ -62,13 +62,25 @@ test('Parents.add() keeps those who were met apart until they are named: no hope
   assert.equal(parents.add(parent('c'), 'met'), 'new')
   assert.equal(parents.add(parent('a'), 'met'), 'known')
   assert.equal(parents.met, 2)
-  assert.deepEqual([parents.isOurs('a'), parents.isOurs('b')], [false, true])
+  assert.deepEqual(
+    [parents.isMet('a'), parents.isMet('b'), parents.isMet('x')],
+    [false, true, false],
+  )
+  assert.deepEqual([parents.hasHost('host-b'), parents.hasHost('host-x')], [true, false])
   fail(parents, 'c', 'PARENT_PROTOCOL', 0)
   assert.equal(parents.met, 1)
   assert.deepEqual([ids(parents.all()), ids(parents.usable())], [['a'], ['a']])
   assert.deepEqual(ids(parents.unusable()), [])
+  // Nobody is patient with them, and nothing is expected of them.
+  const silent = { code: 'PARENT_TIMEOUT', startedAt: 0, silence: 'slow' } as const
+  for (let at = 0; at < 3; at++)
+    parents.onFailure('b', { ...silent, startedAt: at * 9999 }, at * 9999)
+  assert.equal(parents.state('b')?.is, 'dropped')
+  assert.deepEqual(parents.resting(), [])
+  assert.equal(parents.hasHost('host-b'), false)
   parents.add(parent('b'), 'named')
   assert.deepEqual(ids(parents.usable()), ['a', 'b'])
+  assert.equal(parents.isMet('b'), false)
   assert.equal(parents.met, 0)
 })
 
