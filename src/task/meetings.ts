@@ -4,7 +4,7 @@ import type { Geometry } from './piece.ts'
 import type { Announcer, Parent, TaskSpec } from './ports.ts'
 
 /**
- * Parents, named and met, with whom a run meets no further child: half as many again as a scheduler names at once. Fewer were slower, more were not faster (DESIGN.md), and each
+ * Parents, named and met, with whom a run meets no further child: half as many again as a scheduler names at once. Fewer were slower, more hardly faster (DESIGN.md), and each
  * costs the scheduler a call and both peers a feed.
  */
 export const companyMax: number = 6
@@ -16,7 +16,7 @@ export interface MeetingsWorld {
   readonly spec: TaskSpec
   readonly cut: Geometry
   readonly announcer: Pick<Announcer, 'find'>
-  readonly parents: Pick<Parents, 'state' | 'usable' | 'met' | 'hasHost'>
+  readonly parents: Pick<Parents, 'state' | 'company' | 'hasHost'>
   /** Token of the version that is wanted, as far as it is known now. */
   readonly version: () => string | undefined
 }
@@ -62,7 +62,7 @@ export class Meetings {
       return
     }
     if (parents.state(peerId) !== undefined) return
-    if (parents.usable().length + parents.met + this.#asking.size >= companyMax) return
+    if (parents.company + this.#asking.size >= companyMax) return
     if (this.#questions >= questionsMax) return
     this.#questions++
     this.#asking.add(peerId)

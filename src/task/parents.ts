@@ -36,14 +36,9 @@ export type Added = 'new' | 'revived' | 'known' | 'refused'
 export class Parents {
   readonly #entries = new Map<string, Entry>()
 
-  /** How many were ever named or met. */
-  get count(): number {
-    return this.#entries.size
-  }
-
-  /** How many children are met that are usable, and were not named. */
-  get met(): number {
-    return this.#where(({ named, standing }) => !named && standing.usable).length
+  /** How many are usable, named or met. */
+  get company(): number {
+    return this.#where(({ standing }) => standing.usable).length
   }
 
   /** The scheduler named this parent, or it is a child that was met. */

@@ -38,7 +38,7 @@ test('Parents.add() has a limit', () => {
     assert.equal(parents.add(parent(`p${at}`), 'named'), 'new')
   assert.equal(parents.add(parent('one more'), 'named'), 'refused')
   assert.equal(parents.add(parent('p0'), 'named'), 'known')
-  assert.equal(parents.count, parentsMax)
+  assert.equal(parents.facts().length, parentsMax)
 })
 
 test('Parents.address() is there when the parent has told where it serves; the newest word counts', () => {
@@ -61,14 +61,14 @@ test('Parents.add() keeps those who were met apart until they are named: no hope
   assert.equal(parents.add(parent('b'), 'met'), 'new')
   assert.equal(parents.add(parent('c'), 'met'), 'new')
   assert.equal(parents.add(parent('a'), 'met'), 'known')
-  assert.equal(parents.met, 2)
+  assert.equal(parents.company, 3)
   assert.deepEqual(
     [parents.isMet('a'), parents.isMet('b'), parents.isMet('x')],
     [false, true, false],
   )
   assert.deepEqual([parents.hasHost('host-b'), parents.hasHost('host-x')], [true, false])
   fail(parents, 'c', 'PARENT_PROTOCOL', 0)
-  assert.equal(parents.met, 1)
+  assert.equal(parents.company, 2)
   assert.deepEqual([ids(parents.all()), ids(parents.usable())], [['a'], ['a']])
   assert.deepEqual(ids(parents.unusable()), [])
   // Nobody is patient with them, and nothing is expected of them.
@@ -81,7 +81,7 @@ test('Parents.add() keeps those who were met apart until they are named: no hope
   parents.add(parent('b'), 'named')
   assert.deepEqual(ids(parents.usable()), ['a', 'b'])
   assert.equal(parents.isMet('b'), false)
-  assert.equal(parents.met, 0)
+  assert.equal(parents.company, 2)
 })
 
 test('Parents.thaw() names each parent once, when its pause has ended', () => {
@@ -125,5 +125,5 @@ test('Parents answers for strangers without keeping them', () => {
   parents.onEndpoint('x', { ip: '10.0.0.1' })
   assert.equal(fail(parents, 'x', 'PARENT_TIMEOUT', 0), 'refuse')
   assert.equal(parents.state('x'), undefined)
-  assert.equal(parents.count, 0)
+  assert.equal(parents.facts().length, 0)
 })

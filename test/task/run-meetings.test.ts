@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { PeerError } from '../../src/errors.ts'
 import type { Answer } from '../../src/task/ports.ts'
+import type { Run } from '../../src/task/run.ts'
 import { doubtMs } from '../../src/task/rescue.ts'
 import { parents, SimAnnouncer } from '../sim/scheduler.ts'
 import type { SimParent } from '../sim/parents.ts'
@@ -16,6 +17,15 @@ function announcerOf(named: SimParent, met: SimParent, later: Answer): SimAnnoun
     (session) => session.answer(later),
     (id) => (id === met.parent.id ? met.parent : undefined),
   )
+}
+
+/** The run meets the child, and gets everything, all of it right. */
+async function met(world: SimWorld, run: Run): Promise<void> {
+  const share = run.join()
+  run.meet('child')
+  await world.clock.until(() => !run.open)
+  await share.done
+  world.checkContent()
 }
 
 test('Run.meet() takes pieces of a child, tells the scheduler of whom they are, and tells the feeds its own name', async () => {
@@ -110,11 +120,7 @@ test('Run takes nothing of a child that does not tell the version that it wants'
     const named = world.parents.add('named', [0, 1], { feed: 'open', version })
     const child = world.parents.add('child', [2, 3], { feed: 'open', version: told })
     const run = world.run(announcerOf(named, child, { is: 'source' }), { version })
-    const share = run.join()
-    run.meet('child')
-    await world.clock.until(() => !run.open)
-    await share.done
-    world.checkContent()
+    await met(world, run)
     assert.equal(child.asked.length, told === version ? 2 : 0, told)
   }
 })
@@ -129,11 +135,7 @@ test('Run lets no child decide which version it takes', async () => {
       { backToSource: 'never' },
       seed,
     )
-    const share = run.join()
-    run.meet('child')
-    await world.clock.until(() => !run.open)
-    await share.done
-    world.checkContent()
+    await met(world, run)
     assert.equal(child.asked.length, 0)
   }
 })
@@ -163,11 +165,7 @@ test('Run believes a child once it is named as it believes any parent', async ()
     backToSource: 'never',
     version,
   })
-  const share = run.join()
-  run.meet('child')
-  await world.clock.until(() => !run.open)
-  await share.done
-  world.checkContent()
+  await met(world, run)
   assert.equal(child.asked.length, 2)
   assert.ok(world.clock.now() < 5000, `${world.clock.now()}`)
 })
@@ -178,11 +176,7 @@ test('Run does not wait long for a child that told of pieces and is silent, wher
     const named = world.parents.add('named', [0, 1], { feed: 'open', version })
     const child = world.parents.add('child', [2, 3], { feed: 'open', version, reads })
     const run = world.run(announcerOf(named, child, { is: 'source' }), { version })
-    const share = run.join()
-    run.meet('child')
-    await world.clock.until(() => !run.open)
-    await share.done
-    world.checkContent()
+    await met(world, run)
     assert.ok(child.asked.length > 0)
     assert.ok(world.clock.now() < 30_000, `${reads} ${world.clock.now()}`)
   }
