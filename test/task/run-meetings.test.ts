@@ -20,7 +20,7 @@ function announcerOf(named: SimParent, met: SimParent, later: Answer): SimAnnoun
 }
 
 /** The run meets the child, and gets everything, all of it right. */
-async function met(world: SimWorld, run: Run): Promise<void> {
+async function completes(world: SimWorld, run: Run): Promise<void> {
   const share = run.join()
   run.meet('child')
   await world.clock.until(() => !run.open)
@@ -120,7 +120,7 @@ test('Run takes nothing of a child that does not tell the version that it wants'
     const named = world.parents.add('named', [0, 1], { feed: 'open', version })
     const child = world.parents.add('child', [2, 3], { feed: 'open', version: told })
     const run = world.run(announcerOf(named, child, { is: 'source' }), { version })
-    await met(world, run)
+    await completes(world, run)
     assert.equal(child.asked.length, told === version ? 2 : 0, told)
   }
 })
@@ -135,7 +135,7 @@ test('Run lets no child decide which version it takes', async () => {
       { backToSource: 'never' },
       seed,
     )
-    await met(world, run)
+    await completes(world, run)
     assert.equal(child.asked.length, 0)
   }
 })
@@ -165,7 +165,7 @@ test('Run believes a child once it is named as it believes any parent', async ()
     backToSource: 'never',
     version,
   })
-  await met(world, run)
+  await completes(world, run)
   assert.equal(child.asked.length, 2)
   assert.ok(world.clock.now() < 5000, `${world.clock.now()}`)
 })
@@ -176,7 +176,7 @@ test('Run does not wait long for a child that told of pieces and is silent, wher
     const named = world.parents.add('named', [0, 1], { feed: 'open', version })
     const child = world.parents.add('child', [2, 3], { feed: 'open', version, reads })
     const run = world.run(announcerOf(named, child, { is: 'source' }), { version })
-    await met(world, run)
+    await completes(world, run)
     assert.ok(child.asked.length > 0)
     assert.ok(world.clock.now() < 30_000, `${reads} ${world.clock.now()}`)
   }
