@@ -173,6 +173,7 @@ static bool duplicate(struct job *job) {
   job->socket = fcntl(job->socket, F_DUPFD_CLOEXEC, 3);
   if (job->socket < 0) return false;
   if (job->memory != NULL) return true;
+  job->target = job->file;
   job->file = fcntl(job->file, F_DUPFD_CLOEXEC, 3);
   if (job->file >= 0) return true;
   close(job->socket);

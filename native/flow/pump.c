@@ -16,16 +16,32 @@ enum {
    * than processors only wait for each other: one at a time writes to a file. */
   THREADS_MIN = 2,
   THREADS_MAX = 4,
-  /* What is received, digested and written in one go: it fits into the cache of the processor. */
-  BUFFER_BYTES = 256 * 1024,
+  /* What is received into memory in one go, and what is written to a file in one: up to the next multiple of it in the file, for then the kernel takes few large folios
+   * instead of many small ones. It fits into the cache of the processor. */
+  CHUNK_BYTES = 256 * 1024,
+  /* Chunks that nobody uses are kept for the next ones, as many as one download has pieces on their way. */
+  SPARE_CHUNKS_MAX = 8,
   /* What one job may move before others have their turn. */
   TURN_BYTES = 1024 * 1024,
   /* Moved bytes are told of after this time at the latest, once more of them come. */
   TELL_NANOSECONDS = 50 * 1000 * 1000,
 };
 
+/* How the turn of a job ended. */
+enum end {
+  JOB_ENDS,   /* the job is over */
+  JOB_WAITS,  /* its socket has nothing now, or it is the turn of others */
+  JOB_PARKED, /* it waits for the thread that writes to its file, and is that one's */
+};
+
 /* The number of no job: the event that ends the threads. */
 static const uint64_t stop_id = 0;
+
+/* Memory for bytes that were received and are not written; a link of a list while nobody uses it. */
+union chunk {
+  union chunk *next;
+  uint8_t bytes[CHUNK_BYTES];
+};
 
 struct pump {
   napi_threadsafe_function told;
@@ -38,6 +54,8 @@ struct pump {
   unsigned running; /* not yet seen to end by JavaScript; its thread only */
   uv_thread_t threads[THREADS_MAX];
   unsigned thread_count, thread_max, idle;
+  union chunk *spare;
+  unsigned spare_count;
   bool stopping;
 };
 
@@ -56,6 +74,33 @@ static void remove_job(struct pump *pump, struct job *job) {
   job->next = NULL;
 }
 
+static bool take_chunk(struct pump *pump, struct job *job) {
+  uv_mutex_lock(&pump->mutex);
+  job->chunk = pump->spare;
+  if (job->chunk != NULL) {
+    pump->spare = job->chunk->next;
+    pump->spare_count--;
+  }
+  uv_mutex_unlock(&pump->mutex);
+  if (job->chunk == NULL) job->chunk = malloc(sizeof *job->chunk);
+  if (job->chunk == NULL) job->outcome.file_error = ENOMEM;
+  return job->chunk != NULL;
+}
+
+static void give_chunk(struct pump *pump, struct job *job) {
+  if (job->chunk == NULL) return;
+  uv_mutex_lock(&pump->mutex);
+  if (pump->spare_count < SPARE_CHUNKS_MAX) {
+    job->chunk->next = pump->spare;
+    pump->spare = job->chunk;
+    pump->spare_count++;
+    job->chunk = NULL;
+  }
+  uv_mutex_unlock(&pump->mutex);
+  free(job->chunk);
+  job->chunk = NULL;
+}
+
 /* The registration belongs to what the descriptor stands for, which the caller keeps open: closing ours does not end it. */
 static void close_job(struct pump *pump, struct job *job) {
   epoll_ctl(pump->epoll, EPOLL_CTL_DEL, job->socket, NULL);
@@ -64,6 +109,7 @@ static void close_job(struct pump *pump, struct job *job) {
 }
 
 static void tell(struct pump *pump, struct job *job) {
+  give_chunk(pump, job);
   close_job(pump, job);
   /* Fails only when the environment has ended, and then its thread has joined this one before. */
   napi_call_threadsafe_function(pump->told, job, napi_tsfn_nonblocking);
@@ -75,88 +121,148 @@ static bool arm(struct pump *pump, const struct job *job, int operation) {
   return epoll_ctl(pump->epoll, operation, job->socket, &event) == 0;
 }
 
-/* True: the socket has no room now, or the turn is over. */
-static bool send_turn(struct job *job) {
+static enum end send_turn(struct job *job) {
   for (size_t budget = TURN_BYTES; budget > 0;) {
     struct outcome *outcome = &job->outcome;
     size_t left = job->length - outcome->count;
     off_t at = (off_t)(job->position + outcome->count);
-    if (left == 0 || job->cancelled) return false;
+    if (left == 0 || job->cancelled) return JOB_ENDS;
     ssize_t sent = sendfile(job->socket, job->file, &at, left < budget ? left : budget);
     if (sent > 0) {
       outcome->count += (size_t)sent;
       budget -= (size_t)sent;
     } else if (sent == 0) {
       outcome->file_error = ENODATA;
-      return false;
+      return JOB_ENDS;
     } else if (errno == EAGAIN) {
-      return true;
+      return JOB_WAITS;
     } else if (errno != EINTR) {
       if (errno == EIO) outcome->file_error = errno;
       else outcome->socket_error = errno;
-      return false;
+      return JOB_ENDS;
     }
   }
-  return true;
+  return JOB_WAITS;
 }
 
-/* Fills the buffer as far as the socket allows. False when it never will again: `ended`, or an error. */
-static bool fill(struct job *job, uint8_t *buffer, size_t wanted, size_t *filled) {
+/* Receives as much of what is wanted as the socket has. False when it never will have more: its end, or an error. */
+static bool fill(struct job *job, uint8_t *into, size_t wanted, size_t *filled) {
+  size_t before = *filled;
+  bool more = true;
   while (*filled < wanted) {
-    ssize_t got = recv(job->socket, buffer + *filled, wanted - *filled, MSG_DONTWAIT);
+    ssize_t got = recv(job->socket, into + *filled, wanted - *filled, MSG_DONTWAIT);
     if (got > 0) {
       *filled += (size_t)got;
     } else if (got == 0) {
-      return false;
+      more = false;
+      break;
     } else if (errno == EAGAIN) {
-      return true;
+      break;
     } else if (errno != EINTR) {
       job->outcome.socket_error = errno;
+      more = false;
+      break;
+    }
+  }
+  sums_add(&job->sums, into + before, *filled - before);
+  return more;
+}
+
+/* Writes what was received and is not written. */
+static bool flush(struct job *job) {
+  for (size_t at = 0; at < job->chunked;) {
+    ssize_t put = pwrite(job->file, job->chunk->bytes + at, job->chunked - at, (off_t)(job->position + job->outcome.count + at));
+    if (put > 0) {
+      at += (size_t)put;
+    } else if (put == 0 || errno != EINTR) {
+      job->outcome.file_error = put == 0 ? EIO : errno;
       return false;
     }
   }
+  job->outcome.count += job->chunked;
+  job->chunked = 0;
   return true;
 }
 
-static bool put(struct job *job, const uint8_t *buffer, size_t length) {
-  for (size_t at = 0; at < length;) {
-    ssize_t put_now = pwrite(job->file, buffer + at, length - at, (off_t)(job->position + job->outcome.count + at));
-    if (put_now > 0) {
-      at += (size_t)put_now;
-    } else if (put_now == 0 || errno != EINTR) {
-      job->outcome.file_error = put_now == 0 ? EIO : errno;
-      return false;
-    }
+static size_t least(size_t one, size_t other) {
+  return one < other ? one : other;
+}
+
+/* Whether the job may write now. If not it waits behind the one that does, and is no longer this thread's. */
+static bool begin_write(struct pump *pump, struct job *job) {
+  uv_mutex_lock(&pump->mutex);
+  struct job *writer = pump->jobs;
+  while (writer != NULL && !(writer->writes && writer->target == job->target)) writer = writer->next;
+  if (writer == NULL) {
+    job->writes = true;
+  } else {
+    while (writer->behind != NULL) writer = writer->behind;
+    writer->behind = job;
   }
-  return true;
+  uv_mutex_unlock(&pump->mutex);
+  return writer == NULL;
 }
 
-/* True: nothing to read now, or the turn is over. */
-static bool receive_turn(struct job *job, uint8_t *buffer) {
+/* Gives the job that may write next, and is this thread's from now on; NULL when none waits. */
+static struct job *end_write(struct pump *pump, struct job *job) {
+  uv_mutex_lock(&pump->mutex);
+  struct job *next = job->behind;
+  job->writes = false;
+  job->behind = NULL;
+  if (next != NULL) next->writes = true;
+  uv_mutex_unlock(&pump->mutex);
+  return next;
+}
+
+static enum end receive_turn(struct pump *pump, struct job *job, struct job **next) {
+  if (job->chunk == NULL && !take_chunk(pump, job)) return JOB_ENDS;
   for (size_t budget = TURN_BYTES; budget > 0;) {
-    uint8_t *into = job->memory == NULL ? buffer : job->memory + job->outcome.count;
     size_t left = job->length - job->outcome.count;
-    size_t wanted = left < BUFFER_BYTES ? left : BUFFER_BYTES;
-    size_t filled = 0;
-    if (left == 0 || job->cancelled) return false;
-    bool more = fill(job, into, wanted, &filled);
-    if (filled > 0) {
-      sums_add(&job->sums, into, filled);
-      if (job->memory == NULL && !put(job, into, filled)) return false;
-      job->outcome.count += filled;
-      budget -= filled < budget ? filled : budget;
+    size_t wanted = least(left, CHUNK_BYTES - (job->position + job->outcome.count) % CHUNK_BYTES);
+    size_t before = job->chunked;
+    bool gone = left == 0 || job->cancelled;
+    if (!job->writes) {
+      if (gone || !fill(job, job->chunk->bytes, wanted, &job->chunked)) return JOB_ENDS;
+      budget -= least(budget, job->chunked - before);
+      if (job->chunked < wanted) return JOB_WAITS;
+      if (!begin_write(pump, job)) return JOB_PARKED;
     }
-    if (!more) return false;
-    if (filled < wanted) return true;
+    bool written = !gone && flush(job);
+    *next = end_write(pump, job);
+    if (!written) return JOB_ENDS;
+    if (*next != NULL) return JOB_WAITS;
   }
-  return true;
+  return JOB_WAITS;
 }
 
-static void serve(struct pump *pump, struct job *job, uint8_t *buffer) {
-  bool goes_on = job->way == WAY_SEND ? send_turn(job) : receive_turn(job, buffer);
-  if (goes_on && job->outcome.count > 0) {
-    goes_on = job->outcome.count < job->length && uv_hrtime() - job->begun_at < TELL_NANOSECONDS;
+static enum end fill_turn(struct job *job) {
+  for (size_t budget = TURN_BYTES; budget > 0;) {
+    size_t left = job->length - job->outcome.count;
+    size_t wanted = least(left, CHUNK_BYTES);
+    size_t filled = 0;
+    if (left == 0 || job->cancelled) return JOB_ENDS;
+    bool more = fill(job, job->memory + job->outcome.count, wanted, &filled);
+    job->outcome.count += filled;
+    budget -= least(budget, filled);
+    if (!more) return JOB_ENDS;
+    if (filled < wanted) return JOB_WAITS;
   }
+  return JOB_WAITS;
+}
+
+static enum end take_turn(struct pump *pump, struct job *job, struct job **next) {
+  if (job->way == WAY_SEND) return send_turn(job);
+  return job->memory == NULL ? receive_turn(pump, job, next) : fill_turn(job);
+}
+
+/* Gives the job that this thread serves next, or NULL. */
+static struct job *serve(struct pump *pump, struct job *job) {
+  struct job *next = NULL;
+  enum end how = take_turn(pump, job, &next);
+  if (how == JOB_PARKED) return NULL;
+  bool goes_on = how == JOB_WAITS;
+  size_t moved = job->outcome.count + job->chunked;
+  if (goes_on && moved > 0) goes_on = moved < job->length && uv_hrtime() - job->begun_at < TELL_NANOSECONDS;
   uv_mutex_lock(&pump->mutex);
   job->working = false;
   if (job->cancelled) {
@@ -170,7 +276,11 @@ static void serve(struct pump *pump, struct job *job, uint8_t *buffer) {
   }
   if (!goes_on) remove_job(pump, job);
   uv_mutex_unlock(&pump->mutex);
-  if (!goes_on) tell(pump, job);
+  if (goes_on) return next;
+  /* Nobody else finds it any more. */
+  if (!job->cancelled && job->outcome.file_error == 0) flush(job);
+  tell(pump, job);
+  return next;
 }
 
 static void block_signals(void) {
@@ -183,8 +293,6 @@ static void block_signals(void) {
 static void thread_main(void *data) {
   struct pump *pump = data;
   block_signals();
-  uint8_t *buffer = malloc(BUFFER_BYTES);
-  if (buffer == NULL) abort();
   for (;;) {
     struct epoll_event event;
     uv_mutex_lock(&pump->mutex);
@@ -198,9 +306,8 @@ static void thread_main(void *data) {
     if (job != NULL) job->working = true;
     uv_mutex_unlock(&pump->mutex);
     if (stopping) break;
-    if (job != NULL) serve(pump, job, buffer);
+    while (job != NULL) job = serve(pump, job);
   }
-  free(buffer);
 }
 
 /* With the environment's last breath: no thread outlives it. Jobs that are left are told of by nobody. */
@@ -217,7 +324,13 @@ static void on_cleanup(void *data) {
     struct job *job = pump->jobs;
     remove_job(pump, job);
     close_job(pump, job);
+    free(job->chunk);
     free(job);
+  }
+  while (pump->spare != NULL) {
+    union chunk *chunk = pump->spare;
+    pump->spare = chunk->next;
+    free(chunk);
   }
   close(pump->epoll);
   close(pump->stop);
