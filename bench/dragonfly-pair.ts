@@ -5,7 +5,7 @@ import { DaemonProgram } from '../test/interop/support/daemon-program.ts'
 import { SchedulerProgram } from '../test/interop/support/scheduler-program.ts'
 import { dfget } from '../test/interop/support/tool.ts'
 import type { Sample } from './interleaved.ts'
-import { Meter } from './meter.ts'
+import { cpuSecondsOfEnded, Meter } from './meter.ts'
 import type { Served } from './reference.ts'
 
 /** The real scheduler and two real daemons: one has content, the other gets it for `dfget`. */
@@ -54,7 +54,7 @@ export class DragonflyPair {
     return this.#scheduler.address
   }
 
-  /** `dfget` gets a content that only the first daemon has, and both forget it. Its own processor time, about that of one copy of its output, is not counted. */
+  /** `dfget` gets a content that only the first daemon has, and both forget it. Its own processor time counts: the daemon leaves the output to it. */
   async download(): Promise<Sample> {
     this.#runs += 1
     const url = `http://127.0.0.1:${this.#origin.port}/run-${this.#runs}`
@@ -65,10 +65,11 @@ export class DragonflyPair {
     const meter = new Meter([parent.program.pid, child.program.pid])
     const childMeter = new Meter([child.program.pid])
     childMeter.resetPeaks()
-    const cpuBefore = meter.cpuSeconds()
+    const used = (): number => meter.cpuSeconds() + cpuSecondsOfEnded()
+    const cpuBefore = used()
     const tool = dfget(this.#t, child.socketPath, url, { output, backToSource: false })
     const { tookMs } = await tool.done()
-    const cpuSeconds = meter.cpuSeconds() - cpuBefore
+    const cpuSeconds = used() - cpuBefore
     const peakBytes = childMeter.peakBytes()
     if (statSync(output).size !== this.#length) throw new Error('dfget wrote another length')
     for (const path of [before, output]) rmSync(path)

@@ -4,6 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 const ticksPerSecond = 100
 /** Fields of `/proc/PID/stat` behind the name of the program, which may hold spaces. */
 const [userField, systemField] = [11, 12]
+/** The same of children that have ended. */
+const [endedUserField, endedSystemField] = [13, 14]
 
 /** What processes have used so far, by the count of the kernel: it works for any program, and needs nothing of it. Linux only. */
 export class Meter {
@@ -30,9 +32,18 @@ export class Meter {
 }
 
 function cpuSecondsOf(pid: number): number {
+  return secondsOf(pid, [userField, systemField])
+}
+
+/** Processor time, user and system, of all processes that this one started and that have ended: what somebody uses who is there only for a moment is the difference between two looks. */
+export function cpuSecondsOfEnded(): number {
+  return secondsOf(process.pid, [endedUserField, endedSystemField])
+}
+
+function secondsOf(pid: number, numbers: readonly number[]): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[userField]) + Number(fields[systemField])) / ticksPerSecond
+  return numbers.reduce((sum, number) => sum + Number(fields[number]), 0) / ticksPerSecond
 }
 
 /** The kernel's own high-water mark: no sampling can miss a peak. */

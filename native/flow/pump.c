@@ -3,11 +3,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -16,32 +13,20 @@ enum {
    * than processors only wait for each other: one at a time writes to a file. */
   THREADS_MIN = 2,
   THREADS_MAX = 4,
-  /* What is received into memory in one go, and what is written to a file in one: up to the next multiple of it in the file, for then the kernel takes few large folios
-   * instead of many small ones. It fits into the cache of the processor. */
-  CHUNK_BYTES = 256 * 1024,
   /* Chunks that nobody uses are kept for the next ones, as many as one download has pieces on their way. */
   SPARE_CHUNKS_MAX = 8,
-  /* What one job may move before others have their turn. */
-  TURN_BYTES = 1024 * 1024,
   /* Moved bytes are told of after this time at the latest, once more of them come. */
   TELL_NANOSECONDS = 50 * 1000 * 1000,
 };
 
-/* How the turn of a job ended. */
-enum end {
-  JOB_ENDS,   /* the job is over */
-  JOB_WAITS,  /* its socket has nothing now, or it is the turn of others */
-  JOB_PARKED, /* it waits for the thread that writes to its file, and is that one's */
+/* A thread. */
+struct worker {
+  struct pump *pump;
+  uint8_t *buffer; /* TURN_BYTES, once it has sent to a peer on this machine */
 };
 
 /* The number of no job: the event that ends the threads. */
 static const uint64_t stop_id = 0;
-
-/* Memory for bytes that were received and are not written; a link of a list while nobody uses it. */
-union chunk {
-  union chunk *next;
-  uint8_t bytes[CHUNK_BYTES];
-};
 
 struct pump {
   napi_threadsafe_function told;
@@ -121,73 +106,6 @@ static bool arm(struct pump *pump, const struct job *job, int operation) {
   return epoll_ctl(pump->epoll, operation, job->socket, &event) == 0;
 }
 
-static enum end send_turn(struct job *job) {
-  for (size_t budget = TURN_BYTES; budget > 0;) {
-    struct outcome *outcome = &job->outcome;
-    size_t left = job->length - outcome->count;
-    off_t at = (off_t)(job->position + outcome->count);
-    if (left == 0 || job->cancelled) return JOB_ENDS;
-    ssize_t sent = sendfile(job->socket, job->file, &at, left < budget ? left : budget);
-    if (sent > 0) {
-      outcome->count += (size_t)sent;
-      budget -= (size_t)sent;
-    } else if (sent == 0) {
-      outcome->file_error = ENODATA;
-      return JOB_ENDS;
-    } else if (errno == EAGAIN) {
-      return JOB_WAITS;
-    } else if (errno != EINTR) {
-      if (errno == EIO) outcome->file_error = errno;
-      else outcome->socket_error = errno;
-      return JOB_ENDS;
-    }
-  }
-  return JOB_WAITS;
-}
-
-/* Receives as much of what is wanted as the socket has. False when it never will have more: its end, or an error. */
-static bool fill(struct job *job, uint8_t *into, size_t wanted, size_t *filled) {
-  size_t before = *filled;
-  bool more = true;
-  while (*filled < wanted) {
-    ssize_t got = recv(job->socket, into + *filled, wanted - *filled, MSG_DONTWAIT);
-    if (got > 0) {
-      *filled += (size_t)got;
-    } else if (got == 0) {
-      more = false;
-      break;
-    } else if (errno == EAGAIN) {
-      break;
-    } else if (errno != EINTR) {
-      job->outcome.socket_error = errno;
-      more = false;
-      break;
-    }
-  }
-  sums_add(&job->sums, into + before, *filled - before);
-  return more;
-}
-
-/* Writes what was received and is not written. */
-static bool flush(struct job *job) {
-  for (size_t at = 0; at < job->chunked;) {
-    ssize_t put = pwrite(job->file, job->chunk->bytes + at, job->chunked - at, (off_t)(job->position + job->outcome.count + at));
-    if (put > 0) {
-      at += (size_t)put;
-    } else if (put == 0 || errno != EINTR) {
-      job->outcome.file_error = put == 0 ? EIO : errno;
-      return false;
-    }
-  }
-  job->outcome.count += job->chunked;
-  job->chunked = 0;
-  return true;
-}
-
-static size_t least(size_t one, size_t other) {
-  return one < other ? one : other;
-}
-
 /* Whether the job may write now. If not it waits behind the one that does, and is no longer this thread's. */
 static bool begin_write(struct pump *pump, struct job *job) {
   uv_mutex_lock(&pump->mutex);
@@ -216,49 +134,31 @@ static struct job *end_write(struct pump *pump, struct job *job) {
 
 static enum end receive_turn(struct pump *pump, struct job *job, struct job **next) {
   if (job->chunk == NULL && !take_chunk(pump, job)) return JOB_ENDS;
-  for (size_t budget = TURN_BYTES; budget > 0;) {
-    size_t left = job->length - job->outcome.count;
-    size_t wanted = least(left, CHUNK_BYTES - (job->position + job->outcome.count) % CHUNK_BYTES);
-    size_t before = job->chunked;
-    bool gone = left == 0 || job->cancelled;
+  for (unsigned written = 0; written < TURN_BYTES / CHUNK_BYTES; written++) {
     if (!job->writes) {
-      if (gone || !fill(job, job->chunk->bytes, wanted, &job->chunked)) return JOB_ENDS;
-      budget -= least(budget, job->chunked - before);
-      if (job->chunked < wanted) return JOB_WAITS;
+      enum end how = job_receive(job);
+      if (how != JOB_WRITES) return how;
       if (!begin_write(pump, job)) return JOB_PARKED;
     }
-    bool written = !gone && flush(job);
+    bool put = !job->cancelled && job_write(job);
     *next = end_write(pump, job);
-    if (!written) return JOB_ENDS;
-    if (*next != NULL) return JOB_WAITS;
+    if (!put) return JOB_ENDS;
+    if (*next != NULL) break;
   }
   return JOB_WAITS;
 }
 
-static enum end fill_turn(struct job *job) {
-  for (size_t budget = TURN_BYTES; budget > 0;) {
-    size_t left = job->length - job->outcome.count;
-    size_t wanted = least(left, CHUNK_BYTES);
-    size_t filled = 0;
-    if (left == 0 || job->cancelled) return JOB_ENDS;
-    bool more = fill(job, job->memory + job->outcome.count, wanted, &filled);
-    job->outcome.count += filled;
-    budget -= least(budget, filled);
-    if (!more) return JOB_ENDS;
-    if (filled < wanted) return JOB_WAITS;
-  }
-  return JOB_WAITS;
-}
-
-static enum end take_turn(struct pump *pump, struct job *job, struct job **next) {
-  if (job->way == WAY_SEND) return send_turn(job);
-  return job->memory == NULL ? receive_turn(pump, job, next) : fill_turn(job);
+static enum end take_turn(struct worker *worker, struct job *job, struct job **next) {
+  if (job->way == WAY_RECEIVE) return job->memory == NULL ? receive_turn(worker->pump, job, next) : job_fill(job);
+  if (job->near && worker->buffer == NULL) worker->buffer = malloc(TURN_BYTES);
+  return job->near && worker->buffer != NULL ? job_copy(job, worker->buffer) : job_send(job);
 }
 
 /* Gives the job that this thread serves next, or NULL. */
-static struct job *serve(struct pump *pump, struct job *job) {
+static struct job *serve(struct worker *worker, struct job *job) {
+  struct pump *pump = worker->pump;
   struct job *next = NULL;
-  enum end how = take_turn(pump, job, &next);
+  enum end how = take_turn(worker, job, &next);
   if (how == JOB_PARKED) return NULL;
   bool goes_on = how == JOB_WAITS;
   size_t moved = job->outcome.count + job->chunked;
@@ -278,7 +178,7 @@ static struct job *serve(struct pump *pump, struct job *job) {
   uv_mutex_unlock(&pump->mutex);
   if (goes_on) return next;
   /* Nobody else finds it any more. */
-  if (!job->cancelled && job->outcome.file_error == 0) flush(job);
+  if (!job->cancelled && job->outcome.file_error == 0) job_write(job);
   tell(pump, job);
   return next;
 }
@@ -292,6 +192,7 @@ static void block_signals(void) {
 
 static void thread_main(void *data) {
   struct pump *pump = data;
+  struct worker worker = {.pump = pump};
   block_signals();
   for (;;) {
     struct epoll_event event;
@@ -306,8 +207,9 @@ static void thread_main(void *data) {
     if (job != NULL) job->working = true;
     uv_mutex_unlock(&pump->mutex);
     if (stopping) break;
-    while (job != NULL) job = serve(pump, job);
+    while (job != NULL) job = serve(&worker, job);
   }
+  free(worker.buffer);
 }
 
 /* With the environment's last breath: no thread outlives it. Jobs that are left are told of by nobody. */

@@ -11,47 +11,7 @@
 #ifndef FLOW_PUMP_H
 #define FLOW_PUMP_H
 
-#include "sums.h"
-
-#include <stdatomic.h>
-
-#define NAPI_VERSION 8
-#include <node_api.h>
-
-enum way { WAY_SEND, WAY_RECEIVE };
-
-/* What a job ended with. */
-struct outcome {
-  size_t count;     /* bytes moved */
-  int socket_error; /* errno, or 0 */
-  int file_error;   /* errno, or 0 */
-};
-
-union chunk;
-
-struct job {
-  uint64_t id;
-  enum way way;
-  int socket, file;
-  uint8_t *memory;   /* in place of a file; somebody else keeps it alive */
-  uint64_t position; /* in the file */
-  size_t length;
-  uint64_t begun_at;  /* nanoseconds */
-  struct sums sums;   /* of what was moved, and of what is in the chunk */
-  union chunk *chunk; /* of a job that writes to a file, from its first turn on */
-  size_t chunked;     /* bytes in it: received, not written */
-  int target;         /* the caller's number of the file: jobs with the same one write one after another */
-  bool writes;        /* it is its turn to write */
-  struct job *behind; /* the first that waits for this one, with a full chunk; under the mutex */
-  struct outcome outcome;
-  void *owner;    /* whoever wants to know of its end */
-  napi_ref done;  /* the function to call */
-  napi_ref state; /* the Uint8Array of the sums, or NULL */
-  napi_ref held;  /* the Uint8Array that is filled, or NULL */
-  bool working;   /* a thread is at it */
-  atomic_bool cancelled;
-  struct job *next;
-};
+#include "job.h"
 
 struct pump;
 

@@ -4,9 +4,14 @@ import { connect, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { cleanup } from './cleanup.ts'
 
-/** Two ends of a connection over the loopback that nobody reads. What is written to `left` is in the kernel for who has the descriptor of `right`. */
+/**
+ * Two ends of a connection over the loopback that nobody reads. What is written to `left` is in the kernel for who has the descriptor of `right`.
+ *
+ * @param localAddress - of `left`; `right` has 127.0.0.1
+ */
 export async function socketPair(
   t: TestContext,
+  localAddress = '127.0.0.1',
 ): Promise<{ readonly left: Socket; readonly right: Socket }> {
   const server = createServer({ pauseOnConnect: true })
   server.listen(0, '127.0.0.1')
@@ -14,7 +19,7 @@ export async function socketPair(
   const address = server.address()
   assert.ok(address !== null && typeof address === 'object')
   const accepted = once(server, 'connection')
-  const left = connect({ host: '127.0.0.1', port: address.port })
+  const left = connect({ host: '127.0.0.1', port: address.port, localAddress })
   await once(left, 'connect')
   const [right] = (await accepted) as [Socket]
   left.on('error', () => undefined)
