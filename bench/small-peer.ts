@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { Peer, type PeerOptions } from '../src/index.ts'
+import { calm } from './calm.ts'
 
 /** How content is taken: into memory, into a file, or into the store alone. */
 export type Way = 'bytes' | 'file' | 'store'
@@ -98,12 +99,21 @@ async function fetchOne(
   else await download?.done
 }
 
-/** What is not used any more is given back; finalizers need turns of the event loop. */
+/** When the heap counts as at rest. At least half a second, and a quarter of a minute at most. */
+const atRest = { readings: 10, spread: 64 * 1024, readingsMax: 300 } as const
+/** Milliseconds between two readings. */
+const pauseMs = 50
+
+/**
+ * What is not used any more is given back. Memory that was let go of is noticed by the collector, told to finalizers some turns later, and then each task in it is taken
+ * back at the scheduler by a call of its own, several hundred at once. Until those have ended the heap goes up and down by 10 MiB, with standstills in between.
+ */
 async function settle(): Promise<void> {
-  for (let round = 0; round < 4; round++) {
+  const heap = (): number => {
     globalThis.gc?.()
-    await setTimeout(20)
+    return process.memoryUsage().heapUsed
   }
+  await calm(heap, () => setTimeout(pauseMs), atRest)
 }
 
 function timed(work: () => unknown): number {

@@ -40,6 +40,16 @@ export const defaultFilteredQueryParams: readonly string[] = Object.freeze([
 ])
 
 /**
+ * These names, or the default list itself when they are the same: whoever keeps tasks keeps their lists, and those that were read from a message or a journal
+ * take 1400 bytes each.
+ */
+export function sharedQueryParams(names: readonly string[]): readonly string[] {
+  const shared = defaultFilteredQueryParams
+  const same = names.length === shared.length && names.every((name, at) => name === shared[at])
+  return same ? shared : names
+}
+
+/**
  * The form of a URL that goes into a task id. WHATWG parsing lowers the host, drops default ports and resolves dots; filtered query
  * parameters go (names are compared decoded, exactly); the rest keeps its order and is written anew as a form would; a bare `/` path goes.
  * Applying it twice changes nothing. Every letter counts: another spelling is another task, and its peers do not meet.

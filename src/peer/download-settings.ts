@@ -1,6 +1,6 @@
 import { parseDigest } from '../hash/digest.ts'
 import { isTaskId, standardTaskId } from '../hash/task-id.ts'
-import { defaultFilteredQueryParams } from '../hash/task-url.ts'
+import { defaultFilteredQueryParams, sharedQueryParams } from '../hash/task-url.ts'
 import { pieceLengthMax, pieceLengthMin, type Range } from '../task/piece.ts'
 import type { TaskSpec } from '../task/ports.ts'
 import { describe, oneOf, refuseUnknown, text, wholeNumber } from '../util/settings.ts'
@@ -191,9 +191,10 @@ function urlSpec(target: unknown, options: DownloadOptions & { readonly url?: st
     throw new TypeError(`A URL or { task } is needed, got ${describe(target)}`)
   }
   const url = String(target)
-  const filteredQueryParams = (options.filteredQueryParams ?? defaultFilteredQueryParams).map(
-    (name, at) => text(`options.filteredQueryParams[${at}]`, name, 256),
+  const names = (options.filteredQueryParams ?? defaultFilteredQueryParams).map((name, at) =>
+    text(`options.filteredQueryParams[${at}]`, name, 256),
   )
+  const filteredQueryParams = sharedQueryParams(names)
   wholeNumber('options.filteredQueryParams.length', filteredQueryParams.length, 0, listMax)
   const tag = optionalText('options.tag', options.tag)
   const application = optionalText('options.application', options.application)

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 
+import { sharedQueryParams } from '../hash/task-url.ts'
 import type { TaskKind } from '../task/kind.ts'
 import type { Geometry, Range } from '../task/piece.ts'
 import type { Registration, TaskSpec } from '../task/ports.ts'
@@ -120,7 +121,7 @@ export function wantedOf(download: Download | undefined): Wanted | string {
   return {
     spec: {
       kind,
-      filteredQueryParams: download.filteredQueryParams,
+      filteredQueryParams: sharedQueryParams(download.filteredQueryParams),
       headers: Object.fromEntries(headers),
       priority: priorityOf(download.priority),
       ...present({
@@ -193,7 +194,7 @@ export function taskFacts(task: Task): TaskFacts {
   const contentLength = wholeOf(task.contentLength)
   return {
     id: task.id,
-    filteredQueryParams: task.filteredQueryParams.slice(0, listLengthMax),
+    filteredQueryParams: sharedQueryParams(task.filteredQueryParams.slice(0, listLengthMax)),
     headers: Object.fromEntries(Object.entries(task.requestHeader).slice(0, listLengthMax)),
     state: textOf(task.state, textLengthMax) ?? '',
     peerCount: task.peerCount,

@@ -1,4 +1,5 @@
 import { PeerError } from '../errors.ts'
+import { frozenCopy } from '../util/frozen-copy.ts'
 import { describe } from '../util/settings.ts'
 import { BoundOrigin } from './bound-origin.ts'
 import { parseUrl, schemeOf } from './redact.ts'
@@ -126,7 +127,7 @@ function checkedHeaders(
       throw new RangeError(`headers.${name} has over ${requestHeaderLengthMax} characters`)
     }
   }
-  return Object.freeze({ ...headers })
+  return frozenCopy(headers)
 }
 
 function invalidUrl(url: string, reason: string): PeerError {

@@ -4,6 +4,7 @@ import { kinds } from '../task/kind.ts'
 import { type Geometry, type Piece, pieceAt } from '../task/piece.ts'
 import type { OpenPiece, Slot } from '../task/ports.ts'
 import type { Clock } from '../util/clock.ts'
+import { frozenCopy } from '../util/frozen-copy.ts'
 import { Scope } from '../util/scope.ts'
 import { Claims } from './claims.ts'
 import { BlindSlot, FillSlot } from './fill-slot.ts'
@@ -47,7 +48,7 @@ export abstract class BasicTask implements KeptTask {
     table: PieceTable = new PieceTable(cut),
   ) {
     this.#host = host
-    this.#record = record
+    this.#record = frozenCopy(record)
     this.#usedAt = usedAt
     this.geometry = cut
     this.table = table
@@ -90,7 +91,7 @@ export abstract class BasicTask implements KeptTask {
   async update(change: Partial<Omit<TaskRecord, 'id' | 'kind' | 'createdAt'>>): Promise<void> {
     this.refuseGone()
     const before = this.#record
-    const after = Object.freeze({ ...before, ...change })
+    const after = frozenCopy({ ...before, ...change })
     this.#record = after
     try {
       await this.saveRecord()

@@ -47,8 +47,8 @@ export class ContentFile {
   readonly path: string
   readonly #host: ContentHost
   #believed: Bitmap
-  /** Comparisons under way, by piece. */
-  readonly #hashing = new Map<number, Promise<bigint | undefined>>()
+  /** Comparisons under way, by piece. Undefined before the first: most files never see one, and an empty map takes 180 bytes. */
+  #hashing: Map<number, Promise<bigint | undefined>> | undefined
   #ownership: Ownership
   #stamp: Stamp | undefined
   #linkedStamp: Stamp | undefined
@@ -135,10 +135,11 @@ export class ContentFile {
 
   /** The piece's xxh64 as the file has it; undefined when it cannot be read. One at a time for each piece, whoever asks. */
   #hash(piece: Piece): Promise<bigint | undefined> {
-    const running = this.#hashing.get(piece.number)
+    const all = (this.#hashing ??= new Map())
+    const running = all.get(piece.number)
     if (running !== undefined) return running
-    const hashing = this.#hashNow(piece).finally(() => this.#hashing.delete(piece.number))
-    this.#hashing.set(piece.number, hashing)
+    const hashing = this.#hashNow(piece).finally(() => all.delete(piece.number))
+    all.set(piece.number, hashing)
     return hashing
   }
 

@@ -61,7 +61,7 @@ export class DiskTask extends BasicTask {
   #savedUsedAt: number
 
   constructor(host: DiskHost, state: DiskTaskState) {
-    super(host, Object.freeze({ ...state.record }), state.cut, state.usedAt, state.table)
+    super(host, state.record, state.cut, state.usedAt, state.table)
     this.#host = host
     this.key = state.key
     this.room = new Reservation(host.quota, state.bytesTaken)

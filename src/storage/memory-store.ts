@@ -181,7 +181,7 @@ export class MemoryStore implements Store {
       const shared = options.shared === true
       const bytes = options.memory ?? (await this.#allocate(cut.contentLength, shared))
       this.#refuseClosed()
-      const task = new MemoryTask(this.#host, Object.freeze({ ...record }), cut, bytes, {
+      const task = new MemoryTask(this.#host, record, cut, bytes, {
         weak: options.weak === true,
         handed: options.memory !== undefined,
       })
@@ -210,7 +210,7 @@ export class MemoryStore implements Store {
       this.#drop(record.id, 'deleted')
       // The bytes were let in as those of the spool, which gives them back now.
       this.#quota.force(content.length)
-      const task = new MemoryTask(this.#host, Object.freeze({ ...record }), cut, bytes, {
+      const task = new MemoryTask(this.#host, record, cut, bytes, {
         weak: false,
         handed: false,
       })

@@ -15,15 +15,13 @@ export interface KeptPiece {
 }
 
 /**
- * Which pieces of a task are kept, and what is known about each. Typed arrays: 24 bytes for each possible piece, and none before the first piece
- * is kept. Parents are few and stand once each.
+ * Which pieces of a task are kept, and what is known about each. Of few pieces each is an object; of many there are typed arrays, 24 bytes for each possible
+ * piece. Neither before the first piece is kept.
  */
 export class PieceTable {
   readonly #geometry: Geometry
   #kept: Bitmap
-  readonly #parents: string[] = []
-  readonly #parentNumbers = new Map<string, number>()
-  #columns: Columns | undefined
+  #facts: Facts | undefined
   #bytes = 0
 
   constructor(geometry: Geometry) {
@@ -68,11 +66,8 @@ export class PieceTable {
   add(number: number, piece: KeptPiece): boolean {
     if (!this.#kept.add(number)) return false
     this.#bytes += pieceAt(this.#geometry, number).length
-    const columns = (this.#columns ??= makeColumns(this.#geometry.pieceCount))
-    columns.crc[number] = piece.crc
-    columns.xxh64[number] = piece.xxh64
-    columns.createdAt[number] = piece.createdAt
-    columns.parent[number] = this.#parentNumber(piece.parentId)
+    this.#facts ??= emptyFacts(this.#geometry.pieceCount)
+    this.#facts.set(number, piece)
     return true
   }
 
@@ -93,19 +88,59 @@ export class PieceTable {
 
   /** What is known about a kept piece. */
   get(number: number): KeptPiece | undefined {
-    const columns = this.#columns
-    if (columns === undefined || !this.has(number)) return undefined
-    return {
-      crc: columns.crc[number] ?? 0,
-      xxh64: columns.xxh64[number] ?? 0n,
-      parentId: this.#parents[columns.parent[number] ?? 0] ?? '',
-      createdAt: columns.createdAt[number] ?? 0,
-    }
+    return this.has(number) ? this.#facts?.get(number) : undefined
   }
 
   /** Its digest in string form. */
   digestOf(number: number): string | undefined {
-    return this.has(number) ? pieceDigest(this.#columns?.crc[number] ?? 0) : undefined
+    const piece = this.get(number)
+    return piece === undefined ? undefined : pieceDigest(piece.crc)
+  }
+}
+
+/** What is known about pieces, by number. */
+interface Facts {
+  get(number: number): KeptPiece | undefined
+  set(number: number, piece: KeptPiece): void
+}
+
+/** With more pieces, four typed arrays of 200 bytes each take less than an object of 110 bytes for each piece. */
+const rowsMax = 8
+
+function emptyFacts(count: number): Facts {
+  return count > rowsMax ? new Columns(count) : new Map<number, KeptPiece>()
+}
+
+/** Parents are few and stand once each. */
+class Columns implements Facts {
+  readonly #crc: Uint32Array
+  readonly #xxh64: BigUint64Array
+  readonly #createdAt: Float64Array
+  readonly #parent: Uint32Array
+  readonly #parents: string[] = []
+  readonly #parentNumbers = new Map<string, number>()
+
+  constructor(count: number) {
+    this.#crc = new Uint32Array(count)
+    this.#xxh64 = new BigUint64Array(count)
+    this.#createdAt = new Float64Array(count)
+    this.#parent = new Uint32Array(count)
+  }
+
+  get(number: number): KeptPiece {
+    return {
+      crc: this.#crc[number] ?? 0,
+      xxh64: this.#xxh64[number] ?? 0n,
+      parentId: this.#parents[this.#parent[number] ?? 0] ?? '',
+      createdAt: this.#createdAt[number] ?? 0,
+    }
+  }
+
+  set(number: number, piece: KeptPiece): void {
+    this.#crc[number] = piece.crc
+    this.#xxh64[number] = piece.xxh64
+    this.#createdAt[number] = piece.createdAt
+    this.#parent[number] = this.#parentNumber(piece.parentId)
   }
 
   #parentNumber(id: string): number {
@@ -113,21 +148,5 @@ export class PieceTable {
     if (known !== undefined) return known
     this.#parentNumbers.set(id, this.#parents.length)
     return this.#parents.push(id) - 1
-  }
-}
-
-interface Columns {
-  readonly crc: Uint32Array
-  readonly xxh64: BigUint64Array
-  readonly createdAt: Float64Array
-  readonly parent: Uint32Array
-}
-
-function makeColumns(count: number): Columns {
-  return {
-    crc: new Uint32Array(count),
-    xxh64: new BigUint64Array(count),
-    createdAt: new Float64Array(count),
-    parent: new Uint32Array(count),
   }
 }

@@ -1,3 +1,4 @@
+import { sharedQueryParams } from '../hash/task-url.ts'
 import { type Geometry, geometry } from '../task/piece.ts'
 import type { Ownership } from './content-file.ts'
 import type { JournalRecord } from './journal-record.ts'
@@ -45,7 +46,7 @@ export class Recovery {
     if (task === undefined) return true
     switch (record.is) {
       case 'record':
-        task.record = record.record
+        task.record = slim(record.record)
         break
       case 'piece': {
         const { number, crc, xxh64, parentId, createdAt } = record
@@ -75,7 +76,7 @@ export class Recovery {
     const { key } = record
     const known = this.#tasks.get(key)
     if (known !== undefined) {
-      known.record = record.record
+      known.record = slim(record.record)
       return true
     }
     let cut: Geometry
@@ -88,7 +89,7 @@ export class Recovery {
     this.#keyMax = Math.max(this.#keyMax, key)
     this.#tasks.set(key, {
       key,
-      record: record.record,
+      record: slim(record.record),
       cut,
       table: new PieceTable(cut),
       ownership: 'own',
@@ -98,4 +99,12 @@ export class Recovery {
     })
     return true
   }
+}
+
+/** A journal repeats the list of query parameters for every task. */
+function slim(record: TaskRecord): TaskRecord {
+  const { filteredQueryParams: names } = record
+  return Array.isArray(names)
+    ? { ...record, filteredQueryParams: sharedQueryParams(names) }
+    : record
 }

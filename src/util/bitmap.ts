@@ -1,13 +1,13 @@
 /** A set of small whole numbers below a fixed count, one bit each, that knows how many it holds. */
 export class Bitmap {
-  readonly #bits: Uint8Array
+  /** Undefined while none or all are held, as it is for most content that is kept: a typed array takes 200 bytes, however short it is. */
+  #bits: Uint8Array | undefined
   readonly #count: number
   #held = 0
 
   /** @param count - numbers 0 to count − 1 can be held */
   constructor(count: number) {
     this.#count = count
-    this.#bits = new Uint8Array(Math.ceil(count / 8))
   }
 
   /** How many numbers are possible. */
@@ -28,22 +28,34 @@ export class Bitmap {
   /** Whether this number is held; false outside the range. */
   has(number: number): boolean {
     if (!this.#inside(number)) return false
-    return ((this.#bits[number >> 3] ?? 0) & (1 << (number & 7))) !== 0
+    const bits = this.#bits
+    if (bits === undefined) return this.#held > 0
+    return ((bits[number >> 3] ?? 0) & (1 << (number & 7))) !== 0
   }
 
   /** Adds a number; false when it was held already or lies outside the range. */
   add(number: number): boolean {
     if (!this.#inside(number) || this.has(number)) return false
-    this.#bits[number >> 3] = (this.#bits[number >> 3] ?? 0) | (1 << (number & 7))
     this.#held++
+    if (this.#held === this.#count) {
+      this.#bits = undefined
+      return true
+    }
+    const bits = (this.#bits ??= new Uint8Array(Math.ceil(this.#count / 8)))
+    bits[number >> 3] = (bits[number >> 3] ?? 0) | (1 << (number & 7))
     return true
   }
 
   /** Removes a number; false when it was not held. */
   delete(number: number): boolean {
     if (!this.has(number)) return false
-    this.#bits[number >> 3] = (this.#bits[number >> 3] ?? 0) & ~(1 << (number & 7))
     this.#held--
+    if (this.#held === 0) {
+      this.#bits = undefined
+      return true
+    }
+    const bits = (this.#bits ??= new Uint8Array(Math.ceil(this.#count / 8)).fill(0xff))
+    bits[number >> 3] = (bits[number >> 3] ?? 0) & ~(1 << (number & 7))
     return true
   }
 

@@ -6,6 +6,7 @@ import {
   blobSha256,
   defaultFilteredQueryParams,
   normalizeTaskUrl,
+  sharedQueryParams,
 } from '../../src/hash/task-url.ts'
 import { normalizedUrls } from '../vectors/task-ids.ts'
 
@@ -181,4 +182,12 @@ describe('blobSha256()', () => {
       )
     }
   })
+})
+
+test('sharedQueryParams() gives the default list itself for its names, and others as they are', () => {
+  const shared = defaultFilteredQueryParams
+  assert.equal(sharedQueryParams([...shared]), shared)
+  for (const other of [[], ['ns'], shared.slice(1), [...shared, 'x'], shared.with(3, 'x')]) {
+    assert.equal(sharedQueryParams(other), other)
+  }
 })

@@ -4,6 +4,7 @@ import test from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 
+import { defaultFilteredQueryParams } from '../../src/hash/task-url.ts'
 import {
   cacheRegistrationMessage,
   cacheTaskFacts,
@@ -230,4 +231,11 @@ test('cacheTaskFacts() reads what a tool needs', () => {
     ttlMs: 300_000,
     createdAt: 5000,
   })
+})
+
+test('wantedOf() names the default query parameters by the list that all tasks share', () => {
+  const spec = { ...registration.spec, filteredQueryParams: [...defaultFilteredQueryParams] }
+  const wanted = wantedOf(onTheWire({ ...registration, spec }))
+  assert.ok(typeof wanted !== 'string')
+  assert.equal(wanted.spec.filteredQueryParams, defaultFilteredQueryParams)
 })
