@@ -23,8 +23,8 @@ export interface AnnouncementParts {
  */
 export class Announcements {
   readonly #parts: AnnouncementParts
-  /** By task id; what ends the watching. */
-  readonly #watched = new Map<string, () => void>()
+  /** What ends the watching. */
+  readonly #watched = new Map<KeptTask, () => void>()
   /** Under which peer id the scheduler knows a written file here. One for each task, as many as are kept. */
   readonly #names = new Map<string, string>()
   /** Which scheduler was told of a task. */
@@ -37,21 +37,30 @@ export class Announcements {
     this.#parts = parts
   }
 
-  /** Makes a complete task known, and watches for its end. Never throws: when nobody can be told, the next round tells. */
+  /**
+   * Makes a complete task known, and watches for its end. One that is dropped meanwhile is made unknown again. Never throws: when nobody can be told, the
+   * next round tells.
+   */
   async announce(task: KeptTask): Promise<void> {
     const { scheduler, lifetime } = this.#parts
     const spec = this.#specOf(task.record)
-    // Its time is over: collection drops it.
-    if (spec === undefined) return
+    // Its time is over: collection drops it. Or it was dropped, or damaged, before its turn came.
+    if (spec === undefined || !task.complete || !this.#lies(task)) return
     this.watch(task)
     const held = { peerId: this.#nameOf(task), spec, geometry: task.geometry }
     const owner = scheduler.ownerOf(spec.id)
+    let told = false
     try {
       await scheduler.announceHeld(held, lifetime)
-      this.#note(spec.id, owner)
+      told = true
     } catch (error) {
       if (!expected(error) && !lifetime.aborted) throw error
     }
+    // The scheduler may have heard it after it heard of the end, and without an answer too.
+    if (!this.#lies(task)) return this.#retract(task)
+    // The end may have been announced, and then put off.
+    this.watch(task)
+    if (told) this.#note(task, owner)
   }
 
   /** A written file is made known, with the number of copies that the network shall keep. @throws PeerError SCHEDULER_UNAVAILABLE, SCHEDULER_REFUSED */
@@ -61,31 +70,25 @@ export class Announcements {
     const upload = { peerId: this.#nameOf(task), spec, geometry: task.geometry, replicas }
     const owner = this.#parts.scheduler.ownerOf(spec.id)
     await this.#parts.scheduler.importTask(upload, signal)
-    this.#note(spec.id, owner)
+    this.#note(task, owner)
   }
 
   /** A peer id for the next registration of this task: the scheduler knows the copy by the latest one. */
   newName(task: KeptTask): string {
-    const { id } = task.record
     // Who is registered as one that gets it is known as one that has it.
-    this.#note(id, this.#parts.scheduler.ownerOf(id))
+    this.#note(task, this.#parts.scheduler.ownerOf(task.record.id))
     return this.#name(task)
   }
 
   /** From now on the scheduler is told when the task is dropped. */
   watch(task: KeptTask): void {
-    const { id, kind } = task.record
-    if (this.#watched.has(id)) return
+    if (this.#watched.has(task) || !this.#lies(task)) return
     const stop = task.onKept((number) => {
       if (number !== undefined) return
-      this.#forget(id)
-      const { lifetime, scheduler } = this.#parts
-      // A written file is kept for the network by others too: only the standard kind is this host's alone to give up.
-      if (kind !== 'standard' || lifetime.aborted) return
-      // Whoever cannot be told now learns it from the first child that finds nothing here.
-      scheduler.deleteTask(id, lifetime).catch(() => undefined)
+      this.#forget(task)
+      void this.#retract(task)
     })
-    this.#watched.set(id, stop)
+    this.#watched.set(task, stop)
   }
 
   /**
@@ -96,7 +99,7 @@ export class Announcements {
     const { id, kind } = task.record
     const { scheduler } = this.#parts
     const peerId = this.#names.get(id)
-    this.#forget(id)
+    this.#forget(task)
     try {
       if (kind === 'standard') await scheduler.deleteTask(id, signal)
       else if (peerId !== undefined) await scheduler.deletePersistentCachePeer(id, peerId, signal)
@@ -171,15 +174,40 @@ export class Announcements {
     return { ...spec, ttlMs: Math.min(Math.max(ttlMs, writeTtlMsMin), writeTtlMsMax) }
   }
 
-  #note(id: string, owner: string | undefined): void {
-    if (owner !== undefined && this.#watched.has(id)) this.#told.set(id, owner)
+  #note(task: KeptTask, owner: string | undefined): void {
+    if (owner !== undefined && this.#watched.has(task)) this.#told.set(task.record.id, owner)
   }
 
-  #forget(id: string): void {
-    this.#watched.get(id)?.()
-    this.#watched.delete(id)
+  #forget(task: KeptTask): void {
+    const { id } = task.record
+    this.#watched.get(task)?.()
+    this.#watched.delete(task)
     this.#names.delete(id)
     this.#told.delete(id)
+  }
+
+  /**
+   * This task is gone. Whoever cannot be told now learns it from the first child that finds nothing here. The scheduler forgets everything that this host has to do with
+   * the content: it is not told while the same content lies here again or is being fetched, and what is complete by the time it has heard it is made known anew.
+   */
+  async #retract(task: KeptTask): Promise<void> {
+    const { lifetime, scheduler } = this.#parts
+    const { id, kind } = task.record
+    // A written file is kept for the network by others too: only the standard kind is this host's alone to give up.
+    if (kind !== 'standard' || lifetime.aborted) return
+    if (this.#lying(id).some((other) => other !== task)) return
+    await scheduler.deleteTask(id, lifetime).catch(() => undefined)
+    const again = this.#lying(id).find(({ complete }) => complete)
+    if (again !== undefined && !this.#closed) await this.announce(again)
+  }
+
+  /** What lies in the stores under this id, complete or not. */
+  #lying(id: string): readonly KeptTask[] {
+    return this.#parts.stores.flatMap((store) => store.get(id) ?? [])
+  }
+
+  #lies(task: KeptTask): boolean {
+    return this.#lying(task.record.id).includes(task)
   }
 }
 

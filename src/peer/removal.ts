@@ -20,10 +20,15 @@ export async function removeTask(
   const found = isTaskId(taskId) ? tasks.find(taskId) : undefined
   if (found === undefined || found.task.record.kind !== kind) return false
   if (tasks.ending(taskId) !== undefined) throw busy()
-  await world.announcements.withdraw(found.task, signal)
-  const dropped = await tasks.drop(taskId, signal)
-  if (dropped === 'busy') throw busy()
-  return dropped === 'dropped'
+  try {
+    await world.announcements.withdraw(found.task, signal)
+    const dropped = await tasks.drop(taskId, signal)
+    if (dropped === 'busy') throw busy()
+    return dropped === 'dropped'
+  } finally {
+    // What stays, because the caller went away for one, is served on. A copy of a written file is not given back: its scheduler orders this host to drop it.
+    if (kind === 'standard') void world.announcements.announce(found.task)
+  }
 }
 
 /** As `removeTask`. @throws ConnectError NotFound, FailedPrecondition */

@@ -113,3 +113,34 @@ test('A scheduler that comes back hears what the others have when one of them sp
   assert.equal(copy.info.traffic.peers, served.content.length)
   for (const peer of [reader, holder, second]) await peer.close()
 })
+
+test('A peer that was killed and comes back with empty memory is no holder of what it had', async (t) => {
+  const served = await origin(t, { length, seed: 23 })
+  const scheduler = await PeerProcess.start(t)
+  const options: PeerOptions = {
+    ...slow,
+    store: 'memory',
+    host: { hostname: 'phoenix' },
+    scheduler: scheduler.schedulerAddress,
+  }
+  const before = await PeerProcess.start(t, { ...options, limits: {} })
+  await before.keep(served.url)
+  while ((await statesAt(scheduler))[0] !== 'Succeeded') continue
+  await before.kill()
+  const after = await PeerProcess.start(t, options)
+  let seen: Promise<readonly string[]> | undefined
+  await after.download(served.url, join(after.folder, 'file'), {}, (bytes) => {
+    if (bytes > 0) seen ??= statesAt(scheduler)
+  })
+  assert.deepEqual(await seen, ['BackToSource'])
+  await after.close()
+  await scheduler.close()
+})
+
+/** Where the peers of the only task stand, as the embedded scheduler of this peer sees them. */
+async function statesAt(peer: PeerProcess): Promise<readonly string[]> {
+  const { scheduling } = (await peer.explain()) as {
+    scheduling: { tasks: readonly { peers: readonly { is: string }[] }[] }
+  }
+  return scheduling.tasks.flatMap(({ peers }) => peers.map(({ is }) => is))
+}

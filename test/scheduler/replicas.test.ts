@@ -187,6 +187,27 @@ test('EmbeddedScheduler gives an order that failed to another host, and tries ag
   assert.deepEqual(library.asked, ['c fetches'])
 })
 
+test('EmbeddedScheduler counts no copy of a host that has it but did not promise to keep it', async (t) => {
+  const site = new Site(t, { replicaRetryMs: 30_000 })
+  const library = new Library(site)
+  await library.host('a')
+  await library.host('b')
+  site.onCall('b', {
+    replicate: async () => {
+      await library.download('b')
+      throw new ConnectError('It is here, but it will not stay', Code.ResourceExhausted)
+    },
+    keep: async () => void library.asked.push('b keeps'),
+  })
+  await library.import('a', 2)
+  await library.settle()
+  assert.deepEqual(await library.counts(), { persistent: 1, all: 2, state: 'Succeeded' })
+  await site.clock.pass(31_000)
+  await library.settle()
+  assert.deepEqual(library.asked, ['b keeps'])
+  assert.deepEqual(await library.counts(), { persistent: 2, all: 2, state: 'Succeeded' })
+})
+
 test('EmbeddedScheduler asks no host that does not share or has no room', async (t) => {
   const library = new Library(new Site(t))
   await library.host('a')

@@ -143,6 +143,9 @@ export class PeerStream<Request extends Names, Response> {
     this.#peer = peer
     this.#download = event.download
     peer.persistent = event.persistent
+    peer.holds = event.metadataOnly
+    // A file written into the network is made known as a copy to keep by who has it, too.
+    if (!event.metadataOnly && !event.persistent) registry.lacks(peer)
     peer.geometry ??= task.kind === 'persistentCache' ? task.geometry : undefined
     if (task.state !== 'Succeeded') task.state = 'Running'
     const length = peer.geometry ?? task.geometry
@@ -216,10 +219,11 @@ export class PeerStream<Request extends Names, Response> {
   }
 
   #fail(peer: PeerRecord, reason: string, source: boolean): void {
-    if (peer.isOver) return
     const { dispatcher, registry } = this.#world
     const { task, wish } = peer
+    // Also one that was removed meanwhile: nobody would hear the answer.
     dispatcher.forget(peer)
+    if (peer.isOver) return
     registry.failed(peer, reason)
     if (source && task.replicas.all === 0) task.state = 'Failed'
     if (wish.needBackToSource) dispatcher.seedFailed(task, peer.host.id)

@@ -159,6 +159,8 @@ export class PeerRecord implements Ranked {
   blames = 0
   /** One of the copies that an importer asked for. */
   persistent = false
+  /** It wants nothing: it says that its host has the whole content. */
+  holds = false
   #state: PeerState = { is: 'Pending' }
   readonly #bans = new Map<string, Ban>()
 

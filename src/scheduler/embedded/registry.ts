@@ -169,6 +169,15 @@ export class Registry {
     }
   }
 
+  /** This peer wants content, so its host lacks some: what the host said before, that it has all of it, is true no more. */
+  lacks(peer: PeerRecord): void {
+    for (const other of peer.task.peers.values()) {
+      if (other === peer || other.host !== peer.host || other.range !== undefined) continue
+      const claim = other.state.is === 'Succeeded' || (other.holds && !other.isOver)
+      if (claim) this.removePeer(other)
+    }
+  }
+
   /** → Failed: it is offered to nobody, and feeds nobody. */
   failed(peer: PeerRecord, reason: string): void {
     if (peer.isOver) return

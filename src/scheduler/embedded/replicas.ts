@@ -200,10 +200,12 @@ export class Replicas {
       }
       for await (const _ of client.downloadPersistentCacheTask(request, { signal })) continue
     })
+    // Who did not promise to keep it has it like anybody else, if at all.
+    if (!done) return false
     const copies = [...registry.peersOf(host)].filter(
       (peer) => peer.task === task && peer.state.is === 'Succeeded',
     )
     for (const peer of copies) peer.persistent = true
-    return done && copies.length > 0
+    return copies.length > 0
   }
 }

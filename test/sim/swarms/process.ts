@@ -80,7 +80,10 @@ export class Process {
     this.#announcements = new Announcements({
       scheduler: this.client,
       stores: [
-        { list: () => (this.#task === undefined ? [] : [this.#task]) } as Partial<Store> as Store,
+        {
+          get: () => this.#task,
+          list: () => (this.#task === undefined ? [] : [this.#task]),
+        } as Partial<Store> as Store,
       ],
       newPeerId: () => peer.newId(),
       clock,
