@@ -91,6 +91,12 @@ export class ParentFeed implements Feed {
       scope.abort(feedOver)
     }
   }
+
+  /** See `Feed`. HTTP/2 answers a ping by itself, in every implementation. */
+  async ping({ ip, port }: Parent): Promise<void> {
+    // Where there is no connection the parent is in this process.
+    await this.#channels.to(ip, port).ping?.()
+  }
 }
 
 /** Takes a message apart; refuses figures that cannot be those of a piece. */

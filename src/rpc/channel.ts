@@ -58,6 +58,8 @@ export interface Channel extends Transport {
    * when the connection closes because it is idle. Absent where there is no connection.
    */
   onLost?(listener: () => void): void
+  /** Resolves when the server answers a ping, over a new connection if there is none. Rejects with `Unavailable`. Absent where there is no connection. */
+  ping?(): Promise<void>
   /** Ends all calls and connections at once. Later calls fail with `Unavailable`. Calling it again does nothing. */
   close(): void
 }
@@ -101,6 +103,7 @@ export function openChannel(options: ChannelOptions): Channel {
     ...transport,
     address: options.address,
     onLost: (listener) => sessionManager.onLost(listener),
+    ping: () => sessionManager.ping(),
     close: () => sessionManager.close(),
   }
 }

@@ -20,6 +20,7 @@ import {
   destroyConnection,
   frameBytesMax,
   keepAlive,
+  pinged,
   streamWindowBytes,
 } from './connection.ts'
 
@@ -63,6 +64,7 @@ export class ClientSession implements SessionManager {
   /** Also those that take no new calls but still finish some. */
   readonly #links = new Set<Link>()
   readonly #onLost = new Set<() => void>()
+  #pinging: Promise<void> | undefined
 
   constructor(target: DialTarget, options: ClientSessionOptions) {
     this.#target = target
@@ -95,6 +97,14 @@ export class ClientSession implements SessionManager {
     this.#onLost.add(listener)
   }
 
+  /** Resolves when the server answers a ping, over a new connection if there is none. Node allows few at once, so all who ask meanwhile share one. */
+  ping(): Promise<void> {
+    this.#pinging ??= this.#ping().finally(() => {
+      this.#pinging = undefined
+    })
+    return this.#pinging
+  }
+
   /** Part of Connect's contract. The pings here go by the clock, so there is nothing to note. */
   notifyResponseByteRead(): void {}
 
@@ -105,6 +115,11 @@ export class ClientSession implements SessionManager {
     const reason = closedError(this.authority)
     if (state.is === 'connecting') state.socket.destroy(reason)
     for (const link of this.#links) destroyConnection(link, reason)
+  }
+
+  async #ping(): Promise<void> {
+    const link = await this.#ready()
+    await pinged(link.session)
   }
 
   #ready(): Promise<Link> | Link {

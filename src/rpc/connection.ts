@@ -32,6 +32,21 @@ export function destroyConnection({ session, socket }: Connection, error?: Error
   })
 }
 
+/** Resolves when the other side answers a ping, however late. Rejects with `Unavailable` when the connection ends before. */
+export function pinged(session: Http2Session): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const lost = (): void => reject(new ConnectError('Connection is lost', Code.Unavailable))
+    // ping() throws on a destroyed session, whose 'close' may still be on its way.
+    if (session.destroyed) return lost()
+    session.once('close', lost)
+    session.ping((error) => {
+      session.off('close', lost)
+      if (error === null) resolve()
+      else lost()
+    })
+  })
+}
+
 /**
  * Pings a connection and destroys it when no answer comes, so that a machine that vanished is noticed.
  *

@@ -70,8 +70,8 @@ export type StandingState =
 export interface Failure {
   readonly code: ErrorCode
   readonly startedAt: number
-  /** `slow`: it was taken away because somebody else may be faster. `silent`: nothing came for the longest time that anybody waits. */
-  readonly silence?: 'slow' | 'silent'
+  /** `slow`: it was taken away because somebody else may be faster. `silent`: nothing came for the longest time that anybody waits. `dead`: it gave no sign of life. */
+  readonly silence?: 'slow' | 'silent' | 'dead'
 }
 
 /** Failures in a row after which somebody is not asked any more. Being slow is not counted. */
@@ -136,7 +136,7 @@ export class Standing {
       return blame
     }
     if (counts) this.#strikes++
-    if (this.#strikes >= strikesMax) {
+    if (this.#strikes >= strikesMax || silence === 'dead') {
       this.#state = { is: 'dropped', code }
     } else {
       const untilMs = now + pauseMs * 2 ** Math.max(this.#strikes - 1, 0)

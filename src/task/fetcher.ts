@@ -59,8 +59,8 @@ export interface FetcherEvents extends HedgingEvents {
   moves(queued: (number: number) => boolean): readonly number[]
   /** Whether the origin may be opened when nobody else can be asked. */
   hasResort(): boolean
-  /** Bytes came for some piece. */
-  onBytes(): void
+  /** Bytes came for some piece that this parent, or the origin, was asked for. */
+  onBytes(parent: string): void
   /** A piece has come from a parent and has this digest. Resolves when it may be kept. @throws PeerError ORIGIN_CHANGED when it is of another version */
   admit(parent: string, number: number, digest: string): Promise<void>
   /** A job ended, one way or another. */
@@ -217,7 +217,7 @@ export class Fetcher {
     using patience = this.#patience(job, inner)
     job.patience = patience
     job.asked = { slot: inner, at: startedAt }
-    const slot = new WatchedSlot(inner, patience, () => this.#events.onBytes())
+    const slot = new WatchedSlot(inner, patience, () => this.#events.onBytes(job.plan.parent))
     try {
       const { digest: promised, transport } = await this.#first(job, from, slot)
       // Whoever was first, so after the read.

@@ -12,6 +12,9 @@ export interface PatienceLimits {
   readonly endMs: number
 }
 
+/** A timer that comes this much too late, in milliseconds, tells of our own process and not of the sender. */
+const lateMs = 250
+
 /** What a patience asks and tells. */
 export interface PatienceEvents {
   /** Whether so little has come that it is better to begin anew elsewhere. */
@@ -41,6 +44,9 @@ export class Patience implements Disposable {
   #far = false
   #cancel: () => void = () => undefined
   #stopped = false
+  #dueAt = 0
+  /** The timer came late, and was set anew for that. */
+  #again = false
 
   constructor(clock: Clock, limits: PatienceLimits, events: PatienceEvents) {
     this.#clock = clock
@@ -110,11 +116,16 @@ export class Patience implements Disposable {
     this.#cancel()
     if (this.#stopped) return
     // Rounded up: a rest that is lost in rounding would be waited for without end.
-    this.#cancel = this.#clock.after(Math.max(1, Math.ceil(delayMs)), () => this.#look())
+    const restMs = Math.max(1, Math.ceil(delayMs))
+    this.#dueAt = this.#clock.now() + restMs
+    this.#cancel = this.#clock.after(restMs, () => this.#look())
   }
 
   #look(): void {
     const { quietMs, endMs } = this.#limits
+    // Our own process stood still: what came meanwhile is read in this turn of the event loop, and only the next one knows of it.
+    this.#again = !this.#again && this.#clock.now() - this.#dueAt >= lateMs
+    if (this.#again) return this.#arm(1)
     if (this.#held > 0) return this.#arm(quietMs)
     const idleMs = this.#clock.now() - this.#lastByteAt
     if (idleMs >= endMs) {

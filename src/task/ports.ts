@@ -94,6 +94,10 @@ export interface Feed {
     onHave: (have: Have) => void,
     signal: AbortSignal,
   ): Promise<void>
+  /**
+   * Resolves when the parent gives a sign of life, however busy it is; rejects with anything when it cannot be reached. Left out where nobody can be asked.
+   */
+  ping?(parent: Parent): Promise<void>
 }
 
 /**

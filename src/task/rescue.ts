@@ -4,6 +4,7 @@ import type { Feeds } from './feeds.ts'
 import type { OriginGate } from './origin-gate.ts'
 import type { Parents } from './parents.ts'
 import type { Planner } from './planner.ts'
+import type { Pulse } from './pulse.ts'
 
 /**
  * Without progress for this long the scheduler is asked whether the parents can still deliver, in milliseconds. Doubles with each such question of a run: pieces that
@@ -19,6 +20,7 @@ export interface RescueWorld {
   readonly feeds: Feeds
   readonly gate: OriginGate
   readonly dialogue: Dialogue
+  readonly pulse: Pulse
   /** Whether the scheduler can be asked for more parents without harm. */
   readonly doubts: boolean
   /** Hope in a parent that only promises ends after this long without any progress. */
@@ -56,6 +58,8 @@ export class Rescue {
   #spentMs = 0
   /** Questions that were asked although there was hope. */
   #doubts = 0
+  /** A parent died, and no such question was asked since. */
+  #bereft = false
 
   constructor(world: RescueWorld, now: number) {
     this.#world = world
@@ -69,10 +73,16 @@ export class Rescue {
     if (this.#stuckAt !== undefined) this.#stuckAt = now
   }
 
+  /** A parent was given up because it is dead. Those who are left may all have hoped for it, and for each other. */
+  onDeath(): void {
+    this.#bereft = true
+  }
+
   /** Looks, and calls for help when there is need. */
   look(now: number): Finding {
-    const { planner, gate, dialogue, parents } = this.#world
+    const { planner, gate, dialogue, parents, pulse } = this.#world
     const { unreachable, fetching } = planner.counts
+    pulse.look()
     if (unreachable === 0 || this.#hope(now)) {
       this.#leaveStuck(now)
       this.#doubt(now)
@@ -130,10 +140,13 @@ export class Rescue {
     const { unreachable, fetching } = planner.counts
     if (!doubts || unreachable === 0 || fetching > 0 || gate.hopeful || now < this.#doubtAt) return
     if (!parents.usable().some(({ id }) => feeds.state(id) === 'open')) return
-    if (dialogue.askMore(parents.unusable(), 'Nothing comes from the parents')) this.#doubts++
+    if (!dialogue.askMore(parents.unusable(), 'Nothing comes from the parents')) return
+    this.#doubts++
+    this.#bereft = false
   }
 
   get #doubtAt(): number {
+    if (this.#bereft) return this.#progressAt
     return this.#progressAt + doubtMs * 2 ** this.#doubts
   }
 

@@ -1,5 +1,5 @@
 import type { PeerError } from '../errors.ts'
-import type { Blame } from './blame.ts'
+import type { Blame, Failure } from './blame.ts'
 import { Dialogue } from './dialogue.ts'
 import { Feeds } from './feeds.ts'
 import { Fetcher, type Outcome } from './fetcher.ts'
@@ -11,6 +11,7 @@ import { Parents } from './parents.ts'
 import type { Geometry, Piece, Range } from './piece.ts'
 import { originId } from './plan.ts'
 import { Planner } from './planner.ts'
+import { Pulse } from './pulse.ts'
 import type { Have, Parent, Registration, Sink, TaskSpec } from './ports.ts'
 import { Rescue } from './rescue.ts'
 import type { RunPorts, RunSettings } from './run-options.ts'
@@ -38,7 +39,7 @@ export interface RunEvents {
   /** Nothing can go on. */
   onBroken(error: unknown): void
   onHave(parent: string, have: Have): boolean
-  onParentFailed(parent: string, error: unknown, startedAt: number): Blame
+  onParentFailed(parent: string, error: unknown, how: Omit<Failure, 'code'>): Blame
   onOriginFailed(error: unknown, startedAt: number): void
   onOutcome(outcome: Outcome): void
   onKept(piece: Piece, parent: string, digest: string, costMs: number): void
@@ -72,7 +73,8 @@ export function runParts(
       },
     },
     {
-      onOther: (parent, error) => void events.onParentFailed(parent, error, clock.now()),
+      onOther: (parent, error) =>
+        void events.onParentFailed(parent, error, { startedAt: clock.now() }),
       onMixed: (error) => events.onMixed(error),
     },
   )
@@ -96,7 +98,10 @@ export function runParts(
     },
     onHedged: (number, won) => planner.onHedged(number, won),
     hasResort: () => gate.available,
-    onBytes,
+    onBytes: (parent) => {
+      pulse.onLife(parent)
+      onBytes()
+    },
     admit: (parent, number, digest) => versions.admit(parent, number, digest),
     onOutcome: (outcome) => events.onOutcome(outcome),
   })
@@ -106,10 +111,12 @@ export function runParts(
       onTold: (parent, have, fits) => versions.onHave(parent, have, fits),
       missing: (parent) => shuffled(planner.missingNumbers(parent), ports.random),
       // What a child has is taken when it is known to be of the version that is wanted: nothing else speaks for it.
-      onHave: (parent, have) =>
-        (!parents.isMet(parent) || have.version === versions.version) &&
-        events.onHave(parent, have),
-      onFailed: (parent, error, startedAt) => events.onParentFailed(parent, error, startedAt),
+      onHave: (parent, have) => {
+        pulse.onLife(parent)
+        const believed = !parents.isMet(parent) || have.version === versions.version
+        return believed && events.onHave(parent, have)
+      },
+      onFailed: (parent, error, startedAt) => events.onParentFailed(parent, error, { startedAt }),
       onChange,
     },
     signal,
@@ -150,6 +157,18 @@ export function runParts(
     },
     signal,
   )
+  const pulse = new Pulse(
+    {
+      clock,
+      ping: feed.ping?.bind(feed),
+      awaited: () => awaitedOf({ gate, planner, parents, feeds }),
+    },
+    (parent, error) => {
+      rescue.onDeath()
+      events.onParentFailed(parent, error, { startedAt: clock.now(), silence: 'dead' })
+    },
+    signal,
+  )
   const lastError = (): unknown => events.lastError()
   const rescue = new Rescue(
     {
@@ -158,6 +177,7 @@ export function runParts(
       feeds,
       gate,
       dialogue,
+      pulse,
       quietTimeoutMs,
       loneHopeMs: loneHopeMsMin * (1 + ports.random()),
       parentsTimeoutMs,
@@ -168,6 +188,22 @@ export function runParts(
     clock.now(),
   )
   return { planner, parents, feeds, fetcher, gate, dialogue, rescue, versions, meetings }
+}
+
+/**
+ * The parents that a piece is asked of, and while something is missing that nobody has those who may get it. Nobody where there is no origin to turn to: then a parent
+ * that stands still is better than none.
+ */
+function awaitedOf({
+  gate,
+  planner,
+  parents,
+  feeds,
+}: Pick<RunParts, 'gate' | 'planner' | 'parents' | 'feeds'>): readonly Parent[] {
+  if (!gate.available && !gate.hopeful) return []
+  const hoped = planner.counts.unreachable > 0 && !gate.hopeful
+  const asked = (id: string): boolean => (planner.load(id)?.inFlight ?? 0) > 0
+  return parents.usable().filter(({ id }) => asked(id) || (hoped && feeds.mayTell(id)))
 }
 
 /** `range` as a property that is there only when there is one. */

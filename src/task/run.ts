@@ -79,8 +79,7 @@ export class Run {
       onParents: (parents, how) => this.#onParents(parents, how),
       onBroken: (error) => this.#end({ reason: error }),
       onHave: (parent, have) => this.#onHave(parent, have),
-      onParentFailed: (parent, error, startedAt) =>
-        this.#onParentFailed(parent, error, { startedAt }),
+      onParentFailed: (...args) => this.#onParentFailed(...args),
       onOriginFailed: (error, startedAt) => this.#onOriginFailed(error, startedAt),
       onOutcome: (outcome) => this.#onOutcome(outcome),
       onKept: (...args) => this.#onKept(...args),

@@ -24,8 +24,10 @@ export interface Manners {
   sendMs: number
   /** `silent` never sends, `stuck` stops in the middle; `wrong` sends other bytes with the right digest; `undigested` sends no digest. */
   reads: 'well' | 'silent' | 'stuck' | 'wrong' | 'undigested' | 'short' | 'unreachable' | 'refused'
+  /** Whether it answers a ping. */
+  alive: boolean
   /** `open` tells and never ends; `ends` ends after what it has told. */
-  feed: 'open' | 'ends' | 'unreachable' | 'refused' | 'changed' | 'lies' | 'floods'
+  feed: 'open' | 'ends' | 'mute' | 'unreachable' | 'refused' | 'changed' | 'lies' | 'floods'
   /** The version that it tells. */
   version: string | undefined
   /** Whether it tells digests before it is read. */
@@ -47,12 +49,14 @@ export class SimParent {
   /** Feeds that are open now, and that were ever opened. */
   feeds = 0
   feedsOpened = 0
+  /** Pings that it got. */
+  pings = 0
   /** Peer ids under which its feeds were opened, in order. */
   readonly namedBy: string[] = []
 
   constructor(id: string, manners: Partial<Manners> = {}) {
     this.parent = { id, hostId: `host-${id}`, ip: '127.0.0.1', port: 4000, seed: false }
-    const usual = { delayMs: 10, sendMs: 10, reads: 'well', feed: 'ends' } as const
+    const usual = { delayMs: 10, sendMs: 10, alive: true, reads: 'well', feed: 'ends' } as const
     const told = { version: undefined, digests: false, content: 0 }
     this.manners = { ...usual, ...told, ...manners }
   }
@@ -133,6 +137,7 @@ export class SimParents implements Feed, PieceReader {
     try {
       await this.#clock.sleep(1, signal)
       this.#refuse(id, parent.manners.feed)
+      if (parent.manners.feed === 'mute') await never(signal)
       for (const number of parent.haves) tell(number)
       if (parent.manners.feed === 'floods') {
         for (let count = 0; count < 1e6 && !signal.aborted; count++) tell(0)
@@ -143,6 +148,12 @@ export class SimParents implements Feed, PieceReader {
       unwatch()
       parent.feeds--
     }
+  }
+
+  ping({ id }: Parent): Promise<void> {
+    const parent = this.get(id)
+    parent.pings++
+    return parent.manners.alive ? Promise.resolve() : new Promise(() => undefined)
   }
 
   async read(

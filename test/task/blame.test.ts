@@ -49,6 +49,14 @@ test('Standing pauses longer with each failure in a row, and drops at the last',
   assert.equal(standing.failures, strikesMax)
 })
 
+test('Standing drops the dead at once, and gives them another chance when they are named again', () => {
+  const standing = new Standing()
+  assert.equal(fail(standing, 'PARENT_TIMEOUT', 0, { silence: 'dead' }), 'strike')
+  assert.deepEqual(standing.state, { is: 'dropped', code: 'PARENT_TIMEOUT' })
+  assert.equal(standing.revive(), true)
+  assert.deepEqual(standing.state, { is: 'live' })
+})
+
 test('Standing pauses longer and longer for slowness, and never drops for it', () => {
   const standing = new Standing()
   const pauses: number[] = []

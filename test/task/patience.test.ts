@@ -47,6 +47,22 @@ test('Patience.touch() begins the silence anew', async () => {
   patience.stop()
 })
 
+test('Patience looks once more when its timer is late: what has come is read only after that', async () => {
+  for (const comes of [true, false]) {
+    const clock = new VirtualClock()
+    const { patience, calls } = watched(clock)
+    await clock.pass(1400)
+    // This process is stopped for a while.
+    const now = clock.now.bind(clock)
+    clock.now = () => now() + 5000
+    await clock.until(() => now() === 1500)
+    if (comes) patience.touch()
+    await clock.pass(1)
+    assert.deepEqual(calls, comes ? [] : ['quiet 6501'])
+    patience.stop()
+  }
+})
+
 test('Patience notices a second silence after the first was broken', async () => {
   const clock = new VirtualClock()
   const { patience, calls } = watched(clock)

@@ -98,6 +98,12 @@ export class SimPieces implements Feed, PieceReader {
     }
   }
 
+  async ping({ hostId }: Parent): Promise<void> {
+    using scope = new Scope([this.#network.node(this.#self).life])
+    await this.#network.reach(this.#self, hostId, connectMs, scope.signal)
+    await this.#network.arrive(hostId, this.#self, scope.signal)
+  }
+
   async read(
     { parent }: ParentAddress,
     { piece }: PieceRequest,

@@ -1,0 +1,125 @@
+import { PeerError } from '../errors.ts'
+import type { Clock } from '../util/clock.ts'
+import type { Parent } from './ports.ts'
+
+/** How often it is looked from whom nothing came, in milliseconds. */
+export const beatMs: number = 500
+/** A parent that gave no sign of life for so many beats is asked for one. */
+export const askedBeats: number = 3
+/** One that gave none for so many beats is dead: it had 2 s to answer. */
+export const deadBeats: number = 7
+
+/** A beat that comes so many milliseconds after the one before is late: this process stood still. */
+const lateMs = 1500
+
+/** What a pulse works with. */
+export interface PulseWorld {
+  readonly clock: Clock
+  /** Resolves when the parent answers, and rejects when it cannot be reached; a late answer counts too. Undefined where nobody can be asked. */
+  readonly ping: ((parent: Parent) => Promise<void>) | undefined
+  /** Parents from whom something is due. Empty when nothing would be better without them. */
+  readonly awaited: () => readonly Parent[]
+}
+
+interface Entry {
+  /** Since the last sign of life, as far as something was due. */
+  beats: number
+  /** A ping is under way. */
+  asked: boolean
+}
+
+/**
+ * Whether parents that send nothing are still there. Who is busy sends nothing for long, and must not be left for that; who stands still, or is gone, answers to nothing
+ * at all. A ping is answered below everything that can be busy, so a parent is dead when neither a byte nor a word nor that answer comes.
+ *
+ * Time is counted in beats, because a process that stood still itself has heard nobody: however long that was it is one beat at most, and between two beats the event
+ * loop has read what had come. After a beat that is late everybody has as long to answer as if just asked.
+ */
+export class Pulse {
+  readonly #world: PulseWorld
+  readonly #onDead: (parent: string, error: PeerError) => void
+  readonly #signal: AbortSignal
+  /** By parent: as many as a run knows. */
+  readonly #entries = new Map<string, Entry>()
+  #beatAt = 0
+  #cancel: (() => void) | undefined
+
+  /** @param onDead - the parent is to be given up. @param signal - nothing is looked at any more when it has fired */
+  constructor(
+    world: PulseWorld,
+    onDead: (parent: string, error: PeerError) => void,
+    signal: AbortSignal,
+  ) {
+    this.#world = world
+    this.#onDead = onDead
+    this.#signal = signal
+    signal.addEventListener('abort', () => this.#cancel?.(), { once: true })
+  }
+
+  /** Looks from now on, as long as anything is due. */
+  look(): void {
+    if (this.#cancel !== undefined || this.#signal.aborted) return
+    if (this.#world.ping === undefined || this.#world.awaited().length === 0) return
+    this.#arm()
+  }
+
+  /** A byte or a word of this parent came. */
+  onLife(parent: string): void {
+    const entry = this.#entries.get(parent)
+    if (entry !== undefined) entry.beats = 0
+  }
+
+  #arm(): void {
+    const { clock } = this.#world
+    this.#beatAt = clock.now()
+    this.#cancel = clock.after(beatMs, () => this.#beat())
+  }
+
+  #beat(): void {
+    this.#cancel = undefined
+    const late = this.#world.clock.now() - this.#beatAt >= lateMs
+    const awaited = this.#world.awaited()
+    const ids = new Set(awaited.map(({ id }) => id))
+    for (const [id, entry] of this.#entries) {
+      if (late) entry.beats = Math.min(entry.beats, askedBeats)
+      // Of whom nothing is due that is no silence, unless an answer is.
+      if (!ids.has(id) && !entry.asked) this.#entries.delete(id)
+    }
+    if (awaited.length === 0) return
+    this.#arm()
+    if (!late) for (const parent of awaited) this.#count(parent)
+  }
+
+  #count(parent: Parent): void {
+    const entry = this.#entries.get(parent.id) ?? { beats: 0, asked: false }
+    this.#entries.set(parent.id, entry)
+    entry.beats++
+    if (entry.beats >= deadBeats) {
+      this.#entries.delete(parent.id)
+      this.#onDead(parent.id, dead(parent.id))
+    } else if (entry.beats >= askedBeats && !entry.asked) {
+      void this.#ask(parent, entry)
+    }
+  }
+
+  async #ask(parent: Parent, entry: Entry): Promise<void> {
+    entry.asked = true
+    try {
+      await this.#world.ping?.(parent)
+      entry.beats = 0
+    } catch {
+      // Whoever cannot be reached has given no sign of life: that is all there is to know.
+    } finally {
+      entry.asked = false
+    }
+  }
+}
+
+function dead(parent: string): PeerError<'PARENT_TIMEOUT'> {
+  const timeoutMs = deadBeats * beatMs
+  return new PeerError(
+    'PARENT_TIMEOUT',
+    `Parent ${parent} gave no sign of life for ${timeoutMs} ms`,
+    { parent, timeoutMs },
+  )
+}

@@ -1,0 +1,45 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { PeerOptions } from '../../src/index.ts'
+import { cleanup, type Ending } from '../support/cleanup.ts'
+
+/** What the process says: the first bytes are here, and everything is. `source`: bytes from the origin. `blamed`: failed pieces and dropped parents. */
+export type Told =
+  | { readonly is: 'begun' }
+  | { readonly is: 'kept'; readonly source: number; readonly blamed: number }
+
+/** A peer that downloads, keeps and serves a content, and can stop as a machine does that hangs: its connections stay, and nothing comes over them. */
+export interface StoppingPeer {
+  /** From now on it does nothing. */
+  stop(): void
+  /** It goes on. */
+  go(): void
+  /** Resolves when the first bytes are there. */
+  readonly begun: Promise<void>
+  /** Resolves when everything is. */
+  readonly kept: Promise<Extract<Told, { is: 'kept' }>>
+}
+
+/** Starts it. It is killed when the test ends. */
+export function stoppingPeer(t: Ending, options: PeerOptions, url: string): StoppingPeer {
+  const child = fork(fileURLToPath(new URL('./stopping-child.js', import.meta.url)))
+  cleanup(t, async () => {
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+  })
+  child.send({ options, url })
+  const told = <K extends Told['is']>(is: K): Promise<Extract<Told, { is: K }>> =>
+    new Promise((resolve) => {
+      child.on('message', (message: Told) => {
+        if (message.is === is) resolve(message as Extract<Told, { is: K }>)
+      })
+    })
+  return {
+    stop: () => void child.kill('SIGSTOP'),
+    go: () => void child.kill('SIGCONT'),
+    begun: told('begun').then(() => undefined),
+    kept: told('kept'),
+  }
+}
