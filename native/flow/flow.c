@@ -3,12 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <netinet/in.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <uv.h>
 
 /* Of the interface. */
 enum { VERSION = 2 };
@@ -348,7 +349,8 @@ NAPI_MODULE_INIT() {
     {"cancel", cancel_call},
   };
   napi_value value = NULL, resource = NULL, name = NULL;
-  sums_prepare();
+  static uv_once_t prepared = UV_ONCE_INIT;
+  uv_once(&prepared, sums_prepare);
   struct flow *flow = calloc(1, sizeof *flow);
   if (flow == NULL) return NULL;
   napi_create_object(env, &resource);

@@ -9,8 +9,8 @@
 #include <uv.h>
 
 enum {
-  /* Threads of a pump: as many as there are processors, but two at least, because one may wait for a disk, and not more than this, for then the memory of the machine is what limits. More
-   * than processors only wait for each other: one at a time writes to a file. */
+  /* Threads of a pump: as many as there are processors, but two at least, because one may wait for a disk, and not more than this, for then the memory of the machine is what
+   * limits. More than processors only wait for each other: one at a time writes to a file. */
   THREADS_MIN = 2,
   THREADS_MAX = 4,
   /* Chunks that nobody uses are kept for the next ones, as many as one download has pieces on their way. */
@@ -106,19 +106,23 @@ static bool arm(struct pump *pump, const struct job *job, int operation) {
   return epoll_ctl(pump->epoll, operation, job->socket, &event) == 0;
 }
 
-/* Whether the job may write now. If not it waits behind the one that does, and is no longer this thread's. */
-static bool begin_write(struct pump *pump, struct job *job) {
+/* JOB_WRITES: it may write now. JOB_PARKED: it waits behind the one that does, and is no longer this thread's. JOB_ENDS: it would have to wait, and is not wanted any more. */
+static enum end begin_write(struct pump *pump, struct job *job) {
+  enum end how = JOB_WRITES;
   uv_mutex_lock(&pump->mutex);
   struct job *writer = pump->jobs;
   while (writer != NULL && !(writer->writes && writer->target == job->target)) writer = writer->next;
   if (writer == NULL) {
     job->writes = true;
+  } else if (job->cancelled) {
+    how = JOB_ENDS;
   } else {
     while (writer->behind != NULL) writer = writer->behind;
     writer->behind = job;
+    how = JOB_PARKED;
   }
   uv_mutex_unlock(&pump->mutex);
-  return writer == NULL;
+  return how;
 }
 
 /* Gives the job that may write next, and is this thread's from now on; NULL when none waits. */
@@ -132,13 +136,23 @@ static struct job *end_write(struct pump *pump, struct job *job) {
   return next;
 }
 
+/* Under the mutex. Whether the job waited for its turn to write: it does no longer, and is the caller's. */
+static bool leave_line(struct pump *pump, struct job *job) {
+  struct job *before = pump->jobs;
+  while (before != NULL && before->behind != job) before = before->next;
+  if (before == NULL) return false;
+  before->behind = job->behind;
+  job->behind = NULL;
+  return true;
+}
+
 static enum end receive_turn(struct pump *pump, struct job *job, struct job **next) {
   if (job->chunk == NULL && !take_chunk(pump, job)) return JOB_ENDS;
   for (unsigned written = 0; written < TURN_BYTES / CHUNK_BYTES; written++) {
     if (!job->writes) {
       enum end how = job_receive(job);
+      if (how == JOB_WRITES) how = begin_write(pump, job);
       if (how != JOB_WRITES) return how;
-      if (!begin_write(pump, job)) return JOB_PARKED;
     }
     bool put = !job->cancelled && job_write(job);
     *next = end_write(pump, job);
@@ -324,7 +338,7 @@ bool pump_cancel(struct pump *pump, uint64_t id) {
     return false;
   }
   job->cancelled = true;
-  bool waiting = !job->working;
+  bool waiting = !job->working || leave_line(pump, job);
   if (waiting) {
     job->outcome.socket_error = ECANCELED;
     remove_job(pump, job);

@@ -3,11 +3,11 @@
  * Each environment (the main thread, or a worker) has one pump. Its threads share an epoll: whoever is free takes the next socket that is ready, does one turn for it, and arms it
  * again. So a slow socket holds no thread. A file that is slow does, for the length of one call; the other threads go on.
  *
- * One thread at a time writes to a file. The kernel lets in no more, and whoever waits there spins. Here the job waits, with what it has received: the thread that writes takes it next, and the other one goes
- * on with another socket.
+ * One thread at a time writes whole chunks to a file. The kernel lets in no more, and whoever waits there spins. Here the job waits, with what it has received: the thread that writes
+ * takes it next, and the other one goes on with another socket.
  *
  * A job has descriptors of its own (duplicates), so that the caller may close theirs at any time. It is known by a number that is never used again: an event that comes late finds
- * nothing. While a thread works on a job, only that thread touches it, except for `cancelled`. */
+ * nothing. While a thread works on a job only that thread touches it, except for `cancelled` and, under the mutex, `behind`. */
 #ifndef FLOW_PUMP_H
 #define FLOW_PUMP_H
 
@@ -25,7 +25,7 @@ int pump_start(struct pump *pump, struct job *job);
 /* The number of the job that was started last. */
 uint64_t pump_last_id(const struct pump *pump);
 
-/* It ends soon, with ECANCELED as the error of its socket. What was received and not written is lost, although it is in the sums. False: there is no such job, or it has ended. */
+/* It ends soon, unless the file is slow with what is being written, with ECANCELED as the error of its socket. What was received and not written is lost, although it is in the sums. False: there is no such job, or it has ended. */
 bool pump_cancel(struct pump *pump, uint64_t id);
 
 /* Counts jobs, one more or one less: while there are any, the event loop goes on. */

@@ -144,7 +144,6 @@ static void choose(void) {}
 #endif
 
 void sums_prepare(void) {
-  /* More than one thread may come here: each writes the same values. */
   for (uint32_t byte = 0; byte < 256; byte++) {
     uint32_t crc = byte;
     for (int bit = 0; bit < 8; bit++) crc = (crc & 1) != 0 ? (crc >> 1) ^ 0xedb88320u : crc >> 1;

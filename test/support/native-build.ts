@@ -62,7 +62,7 @@ const addonFlags = [
   ...warnings,
 ]
 
-const softverbsFlags = [
+const testLibraryFlags = [
   '-std=gnu11',
   '-D_GNU_SOURCE',
   '-O2',
@@ -105,16 +105,24 @@ export function compileAddon(
 
 /** Compiles the stand-in for libibverbs, or takes the one that was compiled from the same sources before. Gives its path. */
 export function softverbs(): string {
-  const folder = join(projectRoot(), 'native/test/softverbs')
-  const hash = createHash('sha256').update(softverbsFlags.join(' '))
-  for (const name of readdirSync(folder).toSorted()) hash.update(readFileSync(join(folder, name)))
-  hash.update(readFileSync(join(projectRoot(), 'native/src/verbs-abi.h')))
-  const name = `libsoftverbs-${hash.digest('hex').slice(0, 16)}.so`
-  const output = join(projectRoot(), 'native/build', name)
-  if (!existsSync(output)) {
-    const flags = [...softverbsFlags, '-pthread']
-    compile('gcc', flags, 'native/test/softverbs', output)
+  return testLibrary('softverbs', ['native/src/verbs-abi.h'])
+}
+
+/** The same of the library that holds up writes to files. */
+export function gate(): string {
+  return testLibrary('gate')
+}
+
+function testLibrary(of: string, more: readonly string[] = []): string {
+  const folder = `native/test/${of}`
+  const own = readdirSync(join(projectRoot(), folder)).toSorted()
+  const hash = createHash('sha256').update(testLibraryFlags.join(' '))
+  for (const path of [...own.map((name) => `${folder}/${name}`), ...more]) {
+    hash.update(readFileSync(join(projectRoot(), path)))
   }
+  const name = `lib${of}-${hash.digest('hex').slice(0, 16)}.so`
+  const output = join(projectRoot(), 'native/build', name)
+  if (!existsSync(output)) compile('gcc', [...testLibraryFlags, '-pthread'], folder, output)
   return output
 }
 

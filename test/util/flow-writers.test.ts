@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { constants } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { crc32 } from '../../src/hash/crc32.ts'
 import { loadXxhash } from '../../src/hash/xxhash.ts'
@@ -11,7 +15,7 @@ import { loadFlow } from '../../src/util/flow.ts'
 import { move } from '../../src/util/flow-move.ts'
 import { cleanup } from '../support/cleanup.ts'
 import { Content } from '../support/content.ts'
-import { prebuild } from '../support/native-build.ts'
+import { gate, prebuild } from '../support/native-build.ts'
 import { fdOf, socketPair } from '../support/socket-pair.ts'
 import { tempFolder } from '../support/temp-folder.ts'
 
@@ -78,6 +82,27 @@ if (flow !== undefined) {
       const [position, want] = partOf(bytes, number)
       assert.ok(file.subarray(position, position + want.length).equals(want), String(number))
     }
+  })
+
+  test('NativeFlow.cancel() waits for no file that hangs, but for the one write that is under way', {
+    timeout: 20_000,
+  }, async (t) => {
+    const script = fileURLToPath(new URL('./gated-writers.js', import.meta.url))
+    const child = spawn(process.execPath, [script, join(tempFolder(t), 'to'), String(writers)], {
+      env: { ...process.env, LD_PRELOAD: gate(), GATE: '0' },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    cleanup(t, async () => void child.kill('SIGKILL'))
+    const told: string[] = []
+    for await (const line of createInterface(child.stdout)) {
+      assert.match(line, new RegExp(`^\\d 0 ${constants.errno.ECANCELED}$`))
+      // The last one is in the hands of the kernel.
+      if (told.push(line) === writers - 1) break
+    }
+    child.stdin.end()
+    const [code] = (await once(child, 'exit')) as [number]
+    assert.equal(code, 0)
+    assert.equal(new Set(told.map((line) => line[0])).size, writers - 1)
   })
 
   test('NativeFlow lets a worker end while some wait for their turn to write', async (t) => {
