@@ -54,7 +54,7 @@ export class DragonflyPair {
     return this.#scheduler.address
   }
 
-  /** `dfget` gets a content that only the first daemon has, and both forget it. Its own processor time counts: the daemon leaves the output to it. */
+  /** `dfget` gets a content that only the first daemon has, and both forget it. Its own processor time counts: it is a part of the same job. */
   async download(): Promise<Sample> {
     this.#runs += 1
     const url = `http://127.0.0.1:${this.#origin.port}/run-${this.#runs}`

@@ -114,7 +114,10 @@ export class DiskSlot extends FillSlot {
     return this.#parts.pool.tryTake()
   }
 
-  /** The addon reads the socket, digests and writes. What came counts in any case: it is in the file, and in the sums, which are of no use after a cancel or a failure of the file. */
+  /**
+   * The addon reads the socket, digests and writes. What came counts in any case: it is in the file, and in the sums, which are of no use after a cancel or a failure of
+   * the file.
+   */
   async #fillFrom(socket: number, signal: AbortSignal): Promise<number> {
     const { native } = this.sum
     if (this.#failure !== undefined) throw this.#failure.error

@@ -34,7 +34,10 @@ export interface NativeFlow {
    * @throws Error with `errno` when it cannot begin
    */
   send(socket: number, file: number, position: number, length: number, done: FlowDone): number
-  /** The same the other way round. `sums` are those of what came before, and hold these bytes too when `done` is called; after a cancel, or a failure of the file, they are of no use. The end of what the socket gives: a count below `length`, 0 in the end. */
+  /**
+   * The same the other way round. `sums` are those of what came before, and hold these bytes too when `done` is called; after a cancel, or a failure of the file, they are
+   * of no use. The end of what the socket gives: a count below `length`, 0 in the end.
+   */
   receive(
     socket: number,
     file: number,

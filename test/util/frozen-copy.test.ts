@@ -29,3 +29,15 @@ test('frozenCopy() gives copies of like objects one hidden class', () => {
     [],
   )
 })
+
+test('frozenCopy() copies a property that is called like the prototype, and keeps the prototype', () => {
+  const value = JSON.parse('{"id":"a","__proto__":{"digest":"evil"}}') as {
+    readonly id: string
+    readonly digest?: string
+  }
+  const copy = frozenCopy(value)
+  assert.equal(Object.getPrototypeOf(copy), Object.prototype)
+  assert.equal(copy.digest, undefined)
+  assert.deepEqual(Object.keys(copy), ['id', '__proto__'])
+  assert.ok(Object.isFrozen(copy))
+})
