@@ -10,7 +10,8 @@ import { sourceFile } from './source-file.ts'
 import { gibibyte, mebibyte } from './statistics.ts'
 import { transferRows } from './transfer-rows.ts'
 
-const lengthToFile = { thorough: gibibyte, quick: 64 * mebibyte }
+/** As long as what comes from parents. */
+const lengthToFile = { thorough: 2 * gibibyte, quick: 64 * mebibyte }
 /** `fetch()` takes seconds and several times the memory for a gibibyte. */
 const lengthToMemory = { thorough: 256 * mebibyte, quick: 32 * mebibyte }
 

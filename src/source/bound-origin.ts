@@ -5,7 +5,13 @@ import { abortable } from '../util/scope.ts'
 import { describe } from '../util/settings.ts'
 import { redactText, redactUrl } from './redact.ts'
 import { checkedEntry, listedEntriesMax } from './listing.ts'
-import type { Source, SourceEntry, SourceRequest } from './source.ts'
+import {
+  isPassing,
+  type Source,
+  type SourceEntry,
+  type SourceInto,
+  type SourceRequest,
+} from './source.ts'
 import { checkedStat } from './stat-check.ts'
 
 type Method = 'stat' | 'read' | 'list'
@@ -37,14 +43,16 @@ export class BoundOrigin implements Origin {
   }
 
   async *read(
-    part: { readonly offset: number; readonly length?: number; readonly validator?: string },
+    { into, ...part }: Parameters<Origin['read']>[0],
     signal: AbortSignal,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     checkPart(part)
     signal.throwIfAborted()
     const { length } = part
     if (length === 0) return
-    const chunks = this.#begin({ ...this.#request(signal), ...part }, signal)
+    const passed = into !== undefined && isPassing(this.#source) ? into : undefined
+    const more = passed === undefined ? {} : { into: passed }
+    const chunks = this.#begin({ ...this.#request(signal), ...part, ...more }, signal)
     let received = 0
     let ended = false
     try {
@@ -52,11 +60,13 @@ export class BoundOrigin implements Origin {
         const next = await this.#next(chunks, signal)
         if (next.done === true) break
         const chunk = this.#checkedChunk(next.value)
-        received += chunk.length
+        // What went past lies in the slot, with all chunks before this one.
+        received = (passed?.filled ?? received) + chunk.length
         if (length !== undefined && received > length) throw this.#wrongLength(length, received)
         if (chunk.length > 0) yield chunk
       }
       ended = true
+      received = passed?.filled ?? received
     } finally {
       if (!ended) await letGo(chunks, signal)
     }
@@ -110,10 +120,7 @@ export class BoundOrigin implements Origin {
     return { url: new URL(this.#url.href), headers: this.#headers, signal }
   }
 
-  #begin(
-    request: Parameters<Source['read']>[0],
-    signal: AbortSignal,
-  ): AsyncIterator<unknown, unknown> {
+  #begin(request: SourceInto, signal: AbortSignal): AsyncIterator<unknown, unknown> {
     try {
       return this.#source.read(request)[Symbol.asyncIterator]()
     } catch (error) {

@@ -4,6 +4,7 @@ import { createSecureContext, rootCertificates } from 'node:tls'
 import { Scope } from '../util/scope.ts'
 import { type AskSettings, type Response, ask } from './http-ask.ts'
 import { HttpFault } from './http-fault.ts'
+import { LineAgent } from './line.ts'
 import { OriginLanes } from './origin-lanes.ts'
 
 /** Most bytes that all fields of one answer may have. Signed redirect targets run to a few KiB. */
@@ -29,6 +30,8 @@ export interface ConnectionSettings extends AskSettings {
   readonly keepAliveMs: number
   readonly connectionsPerOrigin: number
   readonly tls: HttpTls | undefined
+  /** Whether bytes can go past the parser, where nothing encrypts them. */
+  readonly native: boolean
 }
 
 /** Connections to origins, over Node's own client. It adds time limits, and a line for those who wait that forgets who has left. */
@@ -41,7 +44,7 @@ export class Connections {
   readonly #life = new AbortController()
 
   constructor(settings: ConnectionSettings) {
-    const { tls, keepAliveMs, connectionsPerOrigin, ...asking } = settings
+    const { tls, keepAliveMs, connectionsPerOrigin, native, ...asking } = settings
     this.#asking = asking
     this.#lanes = new OriginLanes(connectionsPerOrigin)
     const common = {
@@ -51,7 +54,7 @@ export class Connections {
       maxFreeSockets: connectionsPerOrigin,
       highWaterMark: readAheadBytes,
     }
-    this.#http = new HttpAgent(common)
+    this.#http = native ? new LineAgent(common) : new HttpAgent(common)
     this.#https = new HttpsAgent({
       ...common,
       rejectUnauthorized: true, // said aloud, so that NODE_TLS_REJECT_UNAUTHORIZED has no effect

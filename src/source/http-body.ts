@@ -1,7 +1,10 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Slot } from '../task/ports.ts'
 import { type Deferred, deferred } from '../util/deferred.ts'
+import { moveBytesMin } from '../util/flow-move.ts'
 import { HttpFault, connectionFault } from './http-fault.ts'
+import { Line } from './line.ts'
 
 /** Most bytes read of a body that nobody wants, to keep its connection usable; a longer one costs the connection. */
 export const droppedBytesMax: number = 16 * 1024
@@ -23,12 +26,15 @@ type Ending = { readonly is: 'end' } | { readonly is: 'broken'; readonly error: 
  * The body of an answer, read once. As long as its reader keeps up, chunks go to it as they come: every pause of the stream costs as much as a chunk. A chunk that nobody
  * waits for pauses it, so one is kept here and one read of the socket behind it.
  *
+ * Over a `Line` whoever reads may let bytes `pass()`: they are never here.
+ *
  * The time limit counts only while somebody waits: a reader that takes its time is no silence of the origin.
  */
 export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
   readonly #request: ClientRequest
   readonly #incoming: IncomingMessage
   readonly #timer: NodeJS.Timeout
+  readonly #release: Release | undefined
   #kept: Uint8Array | undefined
   /** Memory of the last chunk that came out of the stream. */
   #came: ArrayBufferLike | undefined
@@ -36,6 +42,14 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
   /** What the connection said before the stream says only that it was cut. */
   #cause: Error | undefined
   #ending: Ending | undefined
+  /** The connection, if bytes can pass. */
+  #line: Line | undefined
+  /** Bytes of the body that have not been counted yet. */
+  #left: number
+  /** Bytes that passed, and that the stream still brings blanks for. */
+  #blanks = 0
+  /** Ends what passes now. */
+  #passing: AbortController | undefined
 
   constructor(
     request: ClientRequest,
@@ -44,11 +58,17 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
   ) {
     this.#request = request
     this.#incoming = incoming
+    this.#release = release
     this.#timer = setTimeout(() => this.#onTime(), idleTimeoutMs).unref()
     request.on('error', (error) => {
       this.#cause ??= error
     })
-    if (release !== undefined) this.#releaseReads(incoming.socket, release)
+    const { socket, headers } = incoming
+    // The parser refuses an answer that has both fields, or a length that is no number.
+    this.#left = Number(headers['content-length'] ?? 0)
+    if (socket instanceof Line && Number.isSafeInteger(this.#left)) this.#line = socket
+    if (release !== undefined) this.#releaseReads(socket, release)
+    this.#watchSurplus(socket)
     incoming.pause()
     incoming.on('data', (chunk: Uint8Array) => this.#onChunk(chunk))
     incoming.on('end', () => this.#end({ is: 'end' }))
@@ -73,6 +93,48 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
     this.#timer.refresh()
     if (this.#incoming.isPaused()) this.#incoming.resume()
     return this.#waiting.promise
+  }
+
+  /**
+   * Bytes go from the connection into the slot and nowhere else, as many as it misses. Resolves with how many, soon after the first of them came; with 0 `next()` goes on.
+   * Instead of `next()`, not beside it.
+   *
+   * @throws `failure`, and what the slot holds is of no use; what the slot throws
+   */
+  async pass(slot: Slot): Promise<number> {
+    const { fillFrom } = slot
+    const before = slot.filled
+    const missing = slot.piece.length - before
+    if (fillFrom === undefined || missing < moveBytesMin || missing > this.#left) return 0
+    if (this.#kept !== undefined || this.#ending !== undefined) return 0
+    if (this.#incoming.readableLength > 0) return 0
+    const line = this.#line
+    const socket = line?.lend()
+    if (line === undefined || socket === undefined) return 0
+    this.#passing = new AbortController()
+    this.#timer.refresh()
+    this.#incoming.resume() // so that blanks are gone as soon as they come
+    let passed = 0
+    try {
+      const count = await fillFrom(socket, this.#passing.signal)
+      // Nothing comes this way any more. Whoever reads here sees why.
+      if (count === 0) this.#line = undefined
+      passed = slot.filled - before
+    } catch (error) {
+      // What was read and is not kept is lost.
+      if (this.#ending === undefined) this.destroy(new HttpFault('CONNECTION_CLOSED'))
+      throw error
+    } finally {
+      this.#passing = undefined
+      this.#blanks = passed
+      line.back(passed)
+    }
+    return passed
+  }
+
+  /** What broke it, if something did. */
+  get failure(): unknown {
+    return this.#ending?.is === 'broken' ? this.#ending.error : undefined
   }
 
   /** No more is wanted. The connection stays usable only if everything has come. */
@@ -114,7 +176,10 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
     await this.return()
   }
 
-  #onChunk(chunk: Uint8Array): void {
+  #onChunk(came: Uint8Array): void {
+    this.#left -= came.length
+    const chunk = this.#blanks === 0 ? came : this.#withoutBlanks(came)
+    if (chunk.length === 0) return
     this.#came = chunk.buffer
     if (this.#ending !== undefined) return
     const waiting = this.#waiting
@@ -125,6 +190,14 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
     }
     this.#waiting = undefined
     waiting.resolve({ done: false, value: chunk })
+  }
+
+  /** Blanks come before everything that was read after them. */
+  #withoutBlanks(came: Uint8Array): Uint8Array {
+    const rest = came.subarray(Math.min(this.#blanks, came.length))
+    this.#blanks -= came.length - rest.length
+    if (rest.length === 0) this.#release?.(came)
+    return rest
   }
 
   /**
@@ -148,8 +221,19 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
     this.#request.once('close', () => socket.off('data', onBefore).off('data', onRead))
   }
 
+  /** What comes behind the body while that is still being read: the parser is gone then, and it would be lost, and its rest be taken for the next answer. */
+  #watchSurplus(socket: Socket): void {
+    const onRead = (): void => {
+      if (this.#incoming.complete) socket.destroy()
+    }
+    // Before the parser, which says that the body is complete with its last byte.
+    socket.prependListener('data', onRead)
+    this.#request.once('close', () => socket.off('data', onRead))
+  }
+
   #onTime(): void {
-    if (this.#waiting !== undefined) this.destroy(new HttpFault('IDLE_TIMEOUT'))
+    if (this.#waiting === undefined && this.#passing === undefined) return
+    this.destroy(new HttpFault('IDLE_TIMEOUT'))
   }
 
   #broken(error: Error): Ending {
@@ -160,6 +244,7 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
     if (this.#ending !== undefined) return
     this.#ending = ending
     clearTimeout(this.#timer)
+    if (ending.is === 'broken') this.#passing?.abort(ending.error)
     const waiting = this.#waiting
     this.#waiting = undefined
     if (ending.is === 'end') waiting?.resolve({ done: true, value: undefined })

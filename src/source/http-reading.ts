@@ -10,7 +10,8 @@ import {
 import { rangeText } from './http-stat.ts'
 import { redactUrl } from './redact.ts'
 import type { Failure, Retries } from './retries.ts'
-import type { SourceRead } from './source.ts'
+import type { Slot } from '../task/ports.ts'
+import type { SourceInto } from './source.ts'
 import {
   type Version,
   changedError,
@@ -33,6 +34,8 @@ interface Part {
 /** What came out of a body: a chunk, its end, or a fault. */
 type Pulled =
   | { readonly is: 'chunk'; readonly chunk: Uint8Array }
+  /** So many bytes went into the slot of the request. */
+  | { readonly is: 'passed'; readonly count: number }
   | { readonly is: 'end' }
   | { readonly is: 'broken'; readonly failure: Failure }
 
@@ -43,7 +46,7 @@ type Pulled =
 export class HttpReading {
   readonly #by: Exchanger
   readonly #retries: Retries
-  readonly #request: SourceRead
+  readonly #request: SourceInto
   readonly #url: string
   /** First byte that is not wanted; undefined: to the end. */
   readonly #end: number | undefined
@@ -51,10 +54,12 @@ export class HttpReading {
   readonly #wanted: Version | undefined
   /** Next byte to deliver. */
   #position: number
+  /** Where bytes may go past us. */
+  #into: Slot | undefined
   /** Of the first answer. */
   #first: Version | undefined
 
-  constructor(by: Exchanger, retries: Retries, request: SourceRead) {
+  constructor(by: Exchanger, retries: Retries, request: SourceInto) {
     const { offset, length, validator, url } = request
     this.#by = by
     this.#retries = retries
@@ -63,6 +68,7 @@ export class HttpReading {
     this.#end = length === undefined ? undefined : offset + length
     this.#wanted = validator === undefined ? undefined : versionOf(validator)
     this.#position = offset
+    this.#into = request.into
   }
 
   /** The content, as it is asked for. */
@@ -196,9 +202,15 @@ export class HttpReading {
     let { skip, take } = part
     try {
       while (take === undefined || take > 0) {
-        const pulled = await this.#pull(body)
+        const pulled = await this.#pull(body, skip)
         if (pulled.is === 'broken') return pulled.failure
         if (pulled.is === 'end') return this.#ended(response, skip, take)
+        if (pulled.is === 'passed') {
+          if (take !== undefined) take -= pulled.count
+          this.#position += pulled.count
+          this.#retries.progressed(pulled.count)
+          continue
+        }
         const chunk = pulled.chunk.subarray(Math.min(skip, pulled.chunk.length))
         skip -= pulled.chunk.length - chunk.length
         if (chunk.length === 0) continue
@@ -230,13 +242,39 @@ export class HttpReading {
     return { error: unreachable(this.#attempt(), 'the body ended early'), transient: true }
   }
 
-  async #pull(body: Response['body']): Promise<Pulled> {
+  async #pull(body: Response['body'], skip: number): Promise<Pulled> {
+    const passed = skip > 0 ? undefined : await this.#passed(body)
+    if (passed !== undefined) return passed
     try {
       const next = await body.next()
       this.#request.signal.throwIfAborted()
       return next.done === true ? { is: 'end' } : { is: 'chunk', chunk: next.value }
     } catch (error) {
       this.#request.signal.throwIfAborted()
+      return { is: 'broken', failure: failureOf(error, this.#attempt()) }
+    }
+  }
+
+  /** Undefined where nothing goes past. */
+  async #passed(body: Response['body']): Promise<Pulled | undefined> {
+    const { offset, signal } = this.#request
+    const into = this.#into
+    if (into === undefined) return undefined
+    try {
+      const count = await body.pass(into)
+      signal.throwIfAborted()
+      return count === 0 ? undefined : { is: 'passed', count }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error !== body.failure) throw error
+      // The last byte came together with the failure.
+      if (into.filled === into.piece.length) {
+        return { is: 'passed', count: offset + into.filled - this.#position }
+      }
+      await into.rewind()
+      this.#position = offset
+      // An origin that falls silent behind so many bytes each time would never be through: what is read here is not lost.
+      this.#into = undefined
       return { is: 'broken', failure: failureOf(error, this.#attempt()) }
     }
   }

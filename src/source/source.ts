@@ -1,4 +1,4 @@
-import type { OriginStat } from '../task/ports.ts'
+import type { OriginStat, Slot } from '../task/ports.ts'
 
 /**
  * Where content comes from first: a plug-in for one or more URL schemes, made of plain async functions.
@@ -54,6 +54,33 @@ export interface SourceRequest {
   readonly headers: Readonly<Record<string, string>>
   /** Fires when the answer is not wanted any more; the source ends its work then. */
   readonly signal: AbortSignal
+}
+
+const passes: unique symbol = Symbol('passes')
+
+/** Marks the `read` of a source of this package, which knows what `into` of a request is. */
+export function markPassing(source: Source): void {
+  const read = readOf(source)
+  Object.defineProperty(read, passes, { value: read })
+}
+
+/**
+ * Whether its `read` is such a one, that very function: whoever puts another in front of it may change what it yields, and must see all of it, however much of the source
+ * was copied or inherited.
+ */
+export function isPassing(source: Source): boolean {
+  const read = readOf(source)
+  return passes in read && read[passes] === read
+}
+
+function readOf(source: Source): object {
+  return Reflect.get(source, 'read')
+}
+
+/** What such a source is asked. */
+export interface SourceInto extends SourceRead {
+  /** Where the part goes, all of it and nothing else. What the source fills there itself is not yielded. */
+  readonly into?: Slot
 }
 
 /** What part a source is asked for. */

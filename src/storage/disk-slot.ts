@@ -122,7 +122,8 @@ export class DiskSlot extends FillSlot {
     const { native } = this.sum
     if (this.#failure !== undefined) throw this.#failure.error
     if (this.released) throw released()
-    if (native === undefined || this.#at > 0) return 0
+    if (native === undefined) return 0
+    if (this.#current !== undefined && this.#at > 0) this.#sendRest(this.#current)
     const { flow, sums } = native
     const position = this.piece.offset + this.#sent
     const missing = this.piece.length - this.filled
@@ -141,7 +142,11 @@ export class DiskSlot extends FillSlot {
       return moved
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ERR_FLOW') return 0
-      if (error !== signal.reason) this.#failure ??= { error }
+      // A reason that looks like the error of a system call is taken for one of the file on its way here.
+      const cause = error instanceof Error ? error.cause : undefined
+      const { aborted, reason } = signal
+      if (aborted && (error === reason || cause === reason)) throw reason
+      this.#failure ??= { error }
       throw error
     } finally {
       this.#writing--
@@ -153,6 +158,12 @@ export class DiskSlot extends FillSlot {
   #came(count: number): void {
     this.#sent += count
     this.passed(count)
+  }
+
+  /** A slab that is not full, because what comes behind goes another way. */
+  #sendRest(slab: Uint8Array): void {
+    this.digest(slab, this.#digested, this.#at, true)
+    this.#send(slab)
   }
 
   #send(slab: Uint8Array): void {

@@ -23,7 +23,7 @@ export async function readPiece(
   signal: AbortSignal,
 ): Promise<void> {
   const { offset, length } = piece
-  const part = { offset, length, ...validatorOf(access) }
+  const part = { offset, length, into: slot, ...validatorOf(access) }
   for await (const chunk of access.origin.read(part, signal)) {
     if (slot.filled + chunk.length > length) {
       throw wrongLength(access, length, `${slot.filled + chunk.length} or more`)

@@ -211,11 +211,17 @@ export interface Origin {
   /**
    * The content from `offset` on, in order. Without `length` to its end. Chunks may be reused by the origin after the next one is asked for.
    * With a `validator` the origin answers ORIGIN_CHANGED if it has another version. Retries are behind it: what is delivered is contiguous.
+   * `into` is an empty slot for exactly this part. An origin that can fill a slot by itself does not deliver the bytes that it puts there.
    *
    * @throws PeerError the ORIGIN_ codes
    */
   read(
-    part: { readonly offset: number; readonly length?: number; readonly validator?: string },
+    part: {
+      readonly offset: number
+      readonly length?: number
+      readonly validator?: string
+      readonly into?: Slot
+    },
     signal: AbortSignal,
   ): AsyncIterable<Uint8Array>
 }

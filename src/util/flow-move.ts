@@ -1,6 +1,9 @@
 import { getSystemErrorName } from 'node:util'
 import type { FlowDone } from './flow.ts'
 
+/** Fewer bytes are not worth the way through another thread. */
+export const moveBytesMin: number = 128 * 1024
+
 /** What came of moving bytes. */
 export interface Moved {
   /** Bytes that were moved. */

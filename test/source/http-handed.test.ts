@@ -24,6 +24,7 @@ test('Connections.get() over a connection that another request hands on waits fo
     connectTimeoutMs,
     headersTimeoutMs: 10_000,
     idleTimeoutMs: 10_000,
+    native: true,
     release: undefined,
   })
   cleanup(t, async () => {

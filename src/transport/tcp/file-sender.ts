@@ -3,7 +3,7 @@ import type { OpenPiece } from '../../task/ports.ts'
 import type { NativeFlow } from '../../util/flow.ts'
 import { move } from '../../util/flow-move.ts'
 import type { RateGate } from '../transport.ts'
-import { descriptorOf } from './descriptor.ts'
+import { descriptorOf } from '../../util/descriptor.ts'
 import type { Outbox } from './outbox.ts'
 import { partBytes } from './read-buffers.ts'
 

@@ -2,9 +2,10 @@ import { connect, type Socket } from 'node:net'
 import type { PieceRequest, Received, Slot } from '../../task/ports.ts'
 import type { Clock } from '../../util/clock.ts'
 import { type Deferred, deferred } from '../../util/deferred.ts'
+import { moveBytesMin } from '../../util/flow-move.ts'
 import { protocolBroken, refused, unreachable } from '../parent-errors.ts'
 import { AnswerDecoder, type ContentHead, difference, encodeRequest } from '../vortex.ts'
-import { descriptorOf } from './descriptor.ts'
+import { descriptorOf } from '../../util/descriptor.ts'
 import { Filling } from './filling.ts'
 import type { TcpSettings } from './options.ts'
 
@@ -370,8 +371,6 @@ export class ParentConnection {
   }
 }
 
-/** Shorter pieces are not worth the way through another thread. */
-const moveBytesMin = 128 * 1024
 /** A dead host is noticed by probes after this time of silence. */
 const keepAliveDelayMs = 5000
 
