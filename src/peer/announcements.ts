@@ -3,8 +3,10 @@ import type { SchedulerClient } from '../scheduler/client.ts'
 import type { KeptTask, Store, TaskRecord } from '../storage/store.ts'
 import type { TaskSpec } from '../task/ports.ts'
 import type { Clock } from '../util/clock.ts'
+import { abortable } from '../util/scope.ts'
 import { writeTtlMsMax, writeTtlMsMin } from './download-settings.ts'
 import { specOf } from './record.ts'
+import { Retractions } from './retractions.ts'
 
 /** Tasks that are announced at the same time: a scheduler that has just come back is not flooded. */
 export const announcementsAtOnce: number = 4
@@ -29,6 +31,7 @@ export class Announcements {
   readonly #names = new Map<string, string>()
   /** Which scheduler was told of a task. */
   readonly #told = new Map<string, string>()
+  readonly #retractions = new Retractions((taskId) => this.#retract(taskId))
   #round: Promise<void> | undefined
   #again = false
   #closed = false
@@ -57,7 +60,7 @@ export class Announcements {
       if (!expected(error) && !lifetime.aborted) throw error
     }
     // The scheduler may have heard it after it heard of the end, and without an answer too.
-    if (!this.#lies(task)) return this.#retract(task)
+    if (!this.#lies(task)) return this.#gone(task)
     // The end may have been announced, and then put off.
     this.watch(task)
     if (told) this.#note(task, owner)
@@ -86,9 +89,17 @@ export class Announcements {
     const stop = task.onKept((number) => {
       if (number !== undefined) return
       this.#forget(task)
-      void this.#retract(task)
+      this.#gone(task)
     })
     this.#watched.set(task, stop)
+  }
+
+  /**
+   * Content is about to be asked for of which nothing lies here: what waits to be said of its last end is said first, so that it does not end the new
+   * registration. Rejects with the reason of the signal alone.
+   */
+  async settle(taskId: string, signal: AbortSignal): Promise<void> {
+    if (this.#retractions.remove(taskId)) await abortable(this.#retract(taskId), signal)
   }
 
   /**
@@ -129,9 +140,10 @@ export class Announcements {
     })
   }
 
-  /** Ends the round that runs after what is being announced now, and begins no other: whoever takes its leave has nothing to announce. */
+  /** Ends the round that runs after what is being announced now, and begins no other: whoever takes its leave has nothing to announce, and nothing to take back. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#retractions.clear()
     while (this.#round !== undefined) await this.#round
   }
 
@@ -186,18 +198,20 @@ export class Announcements {
     this.#told.delete(id)
   }
 
+  /** This task is dropped. A written file is kept for the network by others too: only the standard kind is this host's alone to give up. */
+  #gone({ record: { id, kind } }: KeptTask): void {
+    if (kind === 'standard' && !this.#closed) this.#retractions.add(id)
+  }
+
   /**
-   * This task is gone. Whoever cannot be told now learns it from the first child that finds nothing here. The scheduler forgets everything that this host has to do with
-   * the content: it is not told while the same content lies here again or is being fetched, and what is complete by the time it has heard it is made known anew.
+   * Whoever cannot be told now learns it from the first child that finds nothing here. The scheduler forgets everything that this host has to do with the content: it is
+   * not told while the same content lies here again or is being fetched, and what is complete by the time it has heard it is made known anew.
    */
-  async #retract(task: KeptTask): Promise<void> {
+  async #retract(taskId: string): Promise<void> {
     const { lifetime, scheduler } = this.#parts
-    const { id, kind } = task.record
-    // A written file is kept for the network by others too: only the standard kind is this host's alone to give up.
-    if (kind !== 'standard' || lifetime.aborted) return
-    if (this.#lying(id).some((other) => other !== task)) return
-    await scheduler.deleteTask(id, lifetime).catch(() => undefined)
-    const again = this.#lying(id).find(({ complete }) => complete)
+    if (this.#closed || lifetime.aborted || this.#lying(taskId).length > 0) return
+    await scheduler.deleteTask(taskId, lifetime).catch(() => undefined)
+    const again = this.#lying(taskId).find(({ complete }) => complete)
     if (again !== undefined && !this.#closed) await this.announce(again)
   }
 

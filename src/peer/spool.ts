@@ -35,6 +35,7 @@ export async function spoolOrLearn(
   signal: AbortSignal,
 ): Promise<{ readonly task: KeptTask } | { readonly cut: Geometry }> {
   const { spec, needBackToSource } = want
+  await world.announcements.settle(spec.id, signal)
   const session = world.scheduler.open({
     peerId: world.newPeerId(),
     spec,
@@ -83,6 +84,7 @@ export async function learnFromParents(
       waitedMs: Math.round(clock.now() - begin),
     })
   using scope = new Scope([signal], { timeoutMs, onTimeout: nobody, clock })
+  await world.announcements.settle(spec.id, scope.signal)
   for (let pauseMs = askPauseMs; ; pauseMs = Math.min(pauseMs * 2, askPauseMsMax)) {
     const length = await askOnce(world, spec, scope.signal)
     if (length !== undefined) return await cutOf(world, spec, length, scope.signal)
