@@ -119,6 +119,7 @@ export class Trigger {
     // Not tied to the call: a scheduler that restarts must not stop its seeds.
     const scope = new Scope([this.#signals.lifetime])
     const ids = { hostId: this.#world.host.id, peerId: this.#world.newPeerId() }
+    const before = this.#tasks.find(want.spec.id)?.task
     let opened: Opened | undefined
     let release = (): void => undefined
     let sound = Promise.resolve()
@@ -126,6 +127,11 @@ export class Trigger {
       opened = await this.#tasks.open(want, scope.signal)
       const { task, share } = opened
       release = task.hold()
+      // Nothing registers for what lay here already: whoever ordered it would take that for a failure. A real daemon announces it as held, too.
+      const held = task === before && share === undefined && want.spec.kind === 'standard'
+      const known = held ? this.#world.announcements.announce(task) : undefined
+      // Waited for below, unless the caller is gone.
+      known?.catch(() => undefined)
       sound = this.#verify(opened, scope.signal)
       // Waited for below, and when the caller is gone, in `#letGo`.
       sound.catch(() => undefined)
@@ -135,7 +141,7 @@ export class Trigger {
       for await (const piece of told(opened, numbers, this.#tasks.ending(taskId), signal)) {
         yield { ...ids, taskId, ...finished(piece) } as M
       }
-      await Promise.all([share?.done, sound])
+      await Promise.all([share?.done, sound, known])
       if (want.persistent === true) await this.#keep(opened)
       if (output !== undefined) await task.output(output.path, { ...output, signal: scope.signal })
     } catch (error) {

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
 import { before } from 'node:test'
+import { createClient } from '@connectrpc/connect'
 import type { Peer } from '../../src/index.ts'
+import { openChannel } from '../../src/rpc/channel.ts'
+import { Scheduler } from '../../src/rpc/gen/scheduler/v2/scheduler_pb.ts'
 import { contentBytes } from '../e2e/support/swarm.ts'
+import { cleanup } from '../support/cleanup.ts'
 import { origin } from '../support/origin.ts'
 import { verifyFile } from '../support/verify.ts'
 import { fetchWithDfget, taskIdOf } from './support/fetch.ts'
@@ -97,6 +101,32 @@ matrixTest(
     )
     assert.deepEqual(traffic, { source: 0, peers: length, local: 0 })
     assert.equal(contentBytes(served), length)
+    facts.origin(served)
+    facts.traffic('real', traffic)
+  },
+)
+
+matrixTest(
+  4,
+  'our seed is triggered for what it has already, and becomes known',
+  async (t, facts) => {
+    const served = await origin(t, { length, seed: 47 })
+    const { id: taskId } = await seed.download(served.url).done
+    const readBefore = served.counts.bytes
+    const channel = openChannel({ address: site.scheduler.address })
+    cleanup(t, () => channel.close())
+    const client = createClient(Scheduler, channel)
+    const names = { hostId: seed.hostId, taskId }
+    // A download does not wait until the scheduler has heard of its end.
+    while ((await client.statTask(names)).state !== 'Succeeded') continue
+    // The scheduler forgets it, and our seed does not hear of that.
+    await client.deleteTask(names)
+    const traffic = await facts.time(() =>
+      fetchWithDfget(t, site.daemon(3), served, { backToSource: false }),
+    )
+    assert.deepEqual(traffic, { source: 0, peers: length, local: 0 })
+    // A question for the length takes a byte.
+    assert.ok(served.counts.bytes - readBefore < 100, `${served.counts.bytes - readBefore}`)
     facts.origin(served)
     facts.traffic('real', traffic)
   },
