@@ -30,6 +30,7 @@ export interface ClientSessionOptions {
   readonly idleTimeoutMs: number
   readonly pingIntervalMs: number
   readonly pingTimeoutMs: number
+  readonly pingsMax: number
   readonly tls?: ConnectionOptions | undefined
 }
 
@@ -65,6 +66,8 @@ export class ClientSession implements SessionManager {
   readonly #links = new Set<Link>()
   readonly #onLost = new Set<() => void>()
   #pinging: Promise<void> | undefined
+  /** Sent by `ping()` since the last byte of an answer came. */
+  #pings = 0
 
   constructor(target: DialTarget, options: ClientSessionOptions) {
     this.#target = target
@@ -97,7 +100,10 @@ export class ClientSession implements SessionManager {
     this.#onLost.add(listener)
   }
 
-  /** Resolves when the server answers a ping, over a new connection if there is none. Node allows few at once, so all who ask meanwhile share one. */
+  /**
+   * Resolves when the server answers a ping, over a new connection if there is none. Node allows few at once, so all who ask meanwhile share one. After `pingsMax` answers
+   * to nothing but pings it resolves at once.
+   */
   ping(): Promise<void> {
     this.#pinging ??= this.#ping().finally(() => {
       this.#pinging = undefined
@@ -105,8 +111,10 @@ export class ClientSession implements SessionManager {
     return this.#pinging
   }
 
-  /** Part of Connect's contract. The pings here go by the clock, so there is nothing to note. */
-  notifyResponseByteRead(): void {}
+  /** Part of Connect's contract. What a Go server sends gives it back its patience with pings. */
+  notifyResponseByteRead(): void {
+    this.#pings = 0
+  }
 
   /** any → closed. Ends every connection and call at once; later calls fail. */
   close(): void {
@@ -118,8 +126,10 @@ export class ClientSession implements SessionManager {
   }
 
   async #ping(): Promise<void> {
-    const link = await this.#ready()
-    await pinged(link.session)
+    const { session } = await this.#ready()
+    if (this.#pings >= this.#options.pingsMax) return
+    this.#pings++
+    await pinged(session)
   }
 
   #ready(): Promise<Link> | Link {
@@ -144,6 +154,7 @@ export class ClientSession implements SessionManager {
       },
     })
     const link: Link = { session, socket, calls: 0, idle: undefined }
+    this.#pings = 0
     this.#links.add(link)
     session.once('close', () => this.#forget(link))
     session.once('goaway', () => this.#lose(link))

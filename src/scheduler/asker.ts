@@ -1,8 +1,9 @@
 import type { PeerError } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 import { Scope } from '../util/scope.ts'
-import type { Call, Failover, Outcome, Question } from './failover.ts'
+import type { Failover, Outcome, Question } from './failover.ts'
 import { unavailable } from './failure.ts'
+import type { Call } from './nodes.ts'
 
 /** What an `Asker` asks with. */
 export interface AskerParts {

@@ -1,12 +1,6 @@
-import type { CallOptions, Client } from '@connectrpc/connect'
-
 import type { PeerError } from '../errors.ts'
-import type { Scheduler } from '../rpc/gen/scheduler/v2/scheduler_pb.ts'
 import { refused, type SchedulerFailure, schedulerFailure, unavailable } from './failure.ts'
-import type { SchedulerNode, SchedulerNodes } from './nodes.ts'
-
-/** One unary call, to whichever scheduler. */
-export type Call<T> = (client: Client<typeof Scheduler>, options: CallOptions) => Promise<T>
+import type { Call, SchedulerNode, SchedulerNodes } from './nodes.ts'
 
 /** How it went. */
 export type Outcome<T> =
@@ -78,10 +72,9 @@ export class Failover {
     call: Call<T>,
     signal: AbortSignal,
   ): Promise<Outcome<T>> {
-    const options = { signal, timeoutMs: this.#timeoutMs }
     for (let announced = question.needsHost !== true; ; announced = true) {
       try {
-        return { is: 'answered', value: await call(node.client, options) }
+        return { is: 'answered', value: await node.call(call, signal, this.#timeoutMs) }
       } catch (error) {
         const failure = schedulerFailure(error)
         if (failure.is !== 'unknown' || announced || signal.aborted) {

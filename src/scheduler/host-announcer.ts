@@ -115,7 +115,11 @@ class Round {
     this.#doubted = false
     try {
       const request = { host: hostMessage(host()), interval: wireTime(intervalMs) }
-      await this.#node.client.announceHost(request, { signal, timeoutMs: callTimeoutMs })
+      await this.#node.call(
+        (client, options) => client.announceHost(request, options),
+        signal,
+        callTimeoutMs,
+      )
       this.#node.up()
       this.#noteAnswer(clock.now(), doubted && wasUp)
       this.#failures = 0

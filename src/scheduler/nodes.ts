@@ -1,10 +1,12 @@
-import { type Client, createClient } from '@connectrpc/connect'
+import { type CallOptions, type Client, type ConnectError, createClient } from '@connectrpc/connect'
 
 import { ringOrder, ringPoint } from '../hash/ring.ts'
 import { publish } from '../hooks.ts'
 import { type Channel, localAddress } from '../rpc/channel.ts'
 import { Scheduler } from '../rpc/gen/scheduler/v2/scheduler_pb.ts'
 import type { Clock } from '../util/clock.ts'
+import { Scope } from '../util/scope.ts'
+import { Vigil } from './vigil.ts'
 
 /** For this long after a failure a scheduler is asked last, in milliseconds: others wait for nothing meanwhile. */
 export const downMs = 10_000
@@ -21,15 +23,17 @@ export class SchedulerNode {
   readonly client: Client<typeof Scheduler>
   readonly #channel: Channel
   readonly #events: NodeEvents
+  readonly #vigil: Vigil
   #state: NodeState = { is: 'unknown' }
   #holds = 0
   #retired = false
 
-  constructor(channel: Channel, address: string, events: NodeEvents) {
+  constructor(channel: Channel, address: string, events: NodeEvents, vigil: Vigil) {
     this.address = address
     this.client = createClient(Scheduler, channel)
     this.#channel = channel
     this.#events = events
+    this.#vigil = vigil
     channel.onLost?.(() => {
       if (!this.#retired) events.onBroken?.(this)
     })
@@ -49,6 +53,28 @@ export class SchedulerNode {
   get isDown(): boolean {
     const state = this.#state
     return state.is === 'down' && this.#events.clock.now() - state.sinceMs < downMs
+  }
+
+  /** It owes an answer; see `Vigil.begin()`. */
+  expect(onSilent: (error: ConnectError) => void): () => void {
+    return this.#vigil.begin(this.#channel, onSilent)
+  }
+
+  /** Makes a unary call. Rejects with what it fails with: with `Unavailable` when the scheduler gives no sign of life meanwhile. */
+  async call<T>(call: Call<T>, signal: AbortSignal, timeoutMs: number): Promise<T> {
+    using scope = new Scope([signal])
+    let silence: ConnectError | undefined
+    const answered = this.expect((error) => {
+      silence = error
+      scope.abort(error)
+    })
+    try {
+      return await call(this.client, { signal: scope.signal, timeoutMs })
+    } catch (error) {
+      throw silence ?? error
+    } finally {
+      answered()
+    }
   }
 
   /** any → up: it answered. */
@@ -97,6 +123,9 @@ export class SchedulerNode {
   }
 }
 
+/** One unary call, to whichever scheduler. */
+export type Call<T> = (client: Client<typeof Scheduler>, options: CallOptions) => Promise<T>
+
 /** What nodes need, and whom they tell. */
 export interface NodeEvents {
   readonly clock: Clock
@@ -112,11 +141,13 @@ export interface NodeEvents {
 export class SchedulerNodes {
   readonly #open: (address: string) => Channel
   readonly #events: NodeEvents
+  readonly #vigil: Vigil
   #nodes = new Map<string, SchedulerNode>()
 
   constructor(open: (address: string) => Channel, events: NodeEvents) {
     this.#open = open
     this.#events = events
+    this.#vigil = new Vigil(events.clock)
   }
 
   /** All of them. */
@@ -142,7 +173,7 @@ export class SchedulerNodes {
     for (const address of wanted) {
       let node = this.#nodes.get(address)
       if (node === undefined) {
-        node = new SchedulerNode(this.#open(address), address, this.#events)
+        node = new SchedulerNode(this.#open(address), address, this.#events, this.#vigil)
         added.push(node)
       }
       next.set(address, node)
@@ -165,6 +196,7 @@ export class SchedulerNodes {
 
   /** Ends everything now. */
   close(): void {
+    this.#vigil.close()
     for (const node of this.all) node.close()
     this.#nodes = new Map()
   }

@@ -72,6 +72,8 @@ export class AnnounceSession implements Session {
   readonly #over = deferred<void>()
   readonly #call = new AbortController()
   #answered = false
+  /** An answer of the scheduler that is talked to is due from now on. */
+  #expect: () => void = () => undefined
   #useless = 0
   #startedOnce = false
   #ending: Promise<void> | undefined
@@ -106,6 +108,7 @@ export class AnnounceSession implements Session {
   reschedule(parents: readonly Parent[], reason: string): void {
     const candidates = parents.flatMap(({ id }) => this.#candidates.get(id) ?? [])
     this.#queue.push({ is: 'reschedule', candidates, reason })
+    this.#expect()
   }
 
   pieceDone(report: PieceReport): void {
@@ -246,18 +249,26 @@ export class AnnounceSession implements Session {
     if (this.#call.signal.aborted) stop()
     const { spec, peerId } = this.#registration
     const name = { hostId: this.#world.hostId, taskId: spec.id, peerId }
-    let hung = false
-    const onHang = (): void => {
-      hung = true
+    let hung: string | undefined
+    const onHang = (reason: string): void => {
+      hung = reason
       stop()
     }
+    const noHeader = `no answer began within ${headersTimeoutMs} ms`
     const onHeader = node.isLocal
       ? () => undefined
-      : this.#world.clock.after(headersTimeoutMs, onHang)
+      : this.#world.clock.after(headersTimeoutMs, () => onHang(noHeader))
+    let heardFrom = (): void => undefined
+    this.#expect = () => {
+      heardFrom()
+      heardFrom = node.expect(({ rawMessage }) => onHang(rawMessage))
+    }
+    this.#expect()
     try {
       const { signal } = attempt
       const options = { signal, onHeader }
       for await (const heard of dialect.call(node.client, name, this.#say(signal), options)) {
+        heardFrom()
         node.up()
         this.#answered = true
         if (heard?.several === true) this.#queue.gather(this.#world.clock)
@@ -271,10 +282,12 @@ export class AnnounceSession implements Session {
       if (this.#world.signal.aborted) throw this.#world.signal.reason
       // The time for the end is over; nobody waits for this stream any more.
       if (this.#call.signal.aborted) return undefined
-      if (hung) return { is: 'gone', reason: `no answer began within ${headersTimeoutMs} ms` }
+      if (hung !== undefined) return { is: 'gone', reason: hung }
       return schedulerFailure(error)
     } finally {
       onHeader()
+      this.#expect = () => undefined
+      heardFrom()
       // A loop that is left does not end the call; this does.
       stop()
       this.#call.signal.removeEventListener('abort', stop)

@@ -1,24 +1,23 @@
-import { PeerError } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Parent } from './ports.ts'
 
 /** How often it is looked from whom nothing came, in milliseconds. */
 export const beatMs: number = 500
-/** A parent that gave no sign of life for so many beats is asked for one. */
+/** Who gave no sign of life for so many beats is asked for one. */
 export const askedBeats: number = 3
-/** One that gave none for so many beats is dead: it had 2 s to answer. */
+/** Who gave none for so many beats is dead: there were 2 s to answer. */
 export const deadBeats: number = 7
 
 /** A beat that comes so many milliseconds after the one before is late: this process stood still. */
 const lateMs = 1500
 
-/** What a pulse works with. */
-export interface PulseWorld {
+/** What a pulse works with. `T`: of whom something can be due. */
+export interface PulseWorld<T> {
   readonly clock: Clock
-  /** Resolves when the parent answers, and rejects when it cannot be reached; a late answer counts too. Undefined where nobody can be asked. */
-  readonly ping: ((parent: Parent) => Promise<void>) | undefined
-  /** Parents from whom something is due. Empty when nothing would be better without them. */
-  readonly awaited: () => readonly Parent[]
+  /** Resolves on an answer, and rejects when nobody can be reached; a late answer counts too. Undefined where nobody can be asked. */
+  readonly ping: ((asked: T) => Promise<void>) | undefined
+  /** Those from whom something is due. Empty when nothing would be better without them. */
+  readonly awaited: () => readonly T[]
 }
 
 interface Entry {
@@ -29,25 +28,25 @@ interface Entry {
 }
 
 /**
- * Whether parents that send nothing are still there. Who is busy sends nothing for long, and must not be left for that; who stands still, or is gone, answers to nothing
- * at all. A ping is answered below everything that can be busy, so a parent is dead when neither a byte nor a word nor that answer comes.
+ * Whether those who send nothing are still there: parents, or whoever owes an answer. Who is busy sends nothing for long, and must not be left for that; who stands still, or is gone, answers to nothing
+ * at all. A ping is answered below everything that can be busy, so who is dead sends neither a byte nor a word nor that answer.
  *
  * Time is counted in beats, because a process that stood still itself has heard nobody: however long that was it is one beat at most, and between two beats the event
  * loop has read what had come. After a beat that is late everybody has as long to answer as if just asked.
  */
-export class Pulse {
-  readonly #world: PulseWorld
-  readonly #onDead: (parent: string, error: PeerError) => void
+export class Pulse<T extends { readonly id: string } = Parent> {
+  readonly #world: PulseWorld<T>
+  readonly #onDead: (dead: T, silentMs: number) => void
   readonly #signal: AbortSignal
-  /** By parent: as many as a run knows. */
+  /** By id: as many as are awaited. */
   readonly #entries = new Map<string, Entry>()
   #beatAt = 0
   #cancel: (() => void) | undefined
 
-  /** @param onDead - the parent is to be given up. @param signal - nothing is looked at any more when it has fired */
+  /** @param onDead - this one is to be given up, and was silent for so long. @param signal - nothing is looked at any more when it has fired */
   constructor(
-    world: PulseWorld,
-    onDead: (parent: string, error: PeerError) => void,
+    world: PulseWorld<T>,
+    onDead: (dead: T, silentMs: number) => void,
     signal: AbortSignal,
   ) {
     this.#world = world
@@ -63,9 +62,9 @@ export class Pulse {
     this.#arm()
   }
 
-  /** A byte or a word of this parent came. */
-  onLife(parent: string): void {
-    const entry = this.#entries.get(parent)
+  /** A byte or a word of this one came. */
+  onLife(id: string): void {
+    const entry = this.#entries.get(id)
     if (entry !== undefined) entry.beats = 0
   }
 
@@ -87,25 +86,25 @@ export class Pulse {
     }
     if (awaited.length === 0) return
     this.#arm()
-    if (!late) for (const parent of awaited) this.#count(parent)
+    if (!late) for (const each of awaited) this.#count(each)
   }
 
-  #count(parent: Parent): void {
-    const entry = this.#entries.get(parent.id) ?? { beats: 0, asked: false }
-    this.#entries.set(parent.id, entry)
+  #count(awaited: T): void {
+    const entry = this.#entries.get(awaited.id) ?? { beats: 0, asked: false }
+    this.#entries.set(awaited.id, entry)
     entry.beats++
     if (entry.beats >= deadBeats) {
-      this.#entries.delete(parent.id)
-      this.#onDead(parent.id, dead(parent.id))
+      this.#entries.delete(awaited.id)
+      this.#onDead(awaited, deadBeats * beatMs)
     } else if (entry.beats >= askedBeats && !entry.asked) {
-      void this.#ask(parent, entry)
+      void this.#ask(awaited, entry)
     }
   }
 
-  async #ask(parent: Parent, entry: Entry): Promise<void> {
+  async #ask(awaited: T, entry: Entry): Promise<void> {
     entry.asked = true
     try {
-      await this.#world.ping?.(parent)
+      await this.#world.ping?.(awaited)
       entry.beats = 0
     } catch {
       // Whoever cannot be reached has given no sign of life: that is all there is to know.
@@ -113,13 +112,4 @@ export class Pulse {
       entry.asked = false
     }
   }
-}
-
-function dead(parent: string): PeerError<'PARENT_TIMEOUT'> {
-  const timeoutMs = deadBeats * beatMs
-  return new PeerError(
-    'PARENT_TIMEOUT',
-    `Parent ${parent} gave no sign of life for ${timeoutMs} ms`,
-    { parent, timeoutMs },
-  )
 }

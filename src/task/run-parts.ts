@@ -1,4 +1,4 @@
-import type { PeerError } from '../errors.ts'
+import { PeerError } from '../errors.ts'
 import type { Blame, Failure } from './blame.ts'
 import { Dialogue } from './dialogue.ts'
 import { Feeds } from './feeds.ts'
@@ -163,9 +163,9 @@ export function runParts(
       ping: feed.ping?.bind(feed),
       awaited: () => awaitedOf({ gate, planner, parents, feeds }),
     },
-    (parent, error) => {
+    ({ id }, silentMs) => {
       rescue.onDeath()
-      events.onParentFailed(parent, error, { startedAt: clock.now(), silence: 'dead' })
+      events.onParentFailed(id, dead(id, silentMs), { startedAt: clock.now(), silence: 'dead' })
     },
     signal,
   )
@@ -204,6 +204,11 @@ function awaitedOf({
   const hoped = planner.counts.unreachable > 0 && !gate.hopeful
   const asked = (id: string): boolean => (planner.load(id)?.inFlight ?? 0) > 0
   return parents.usable().filter(({ id }) => asked(id) || (hoped && feeds.mayTell(id)))
+}
+
+function dead(parent: string, timeoutMs: number): PeerError<'PARENT_TIMEOUT'> {
+  const message = `Parent ${parent} gave no sign of life for ${timeoutMs} ms`
+  return new PeerError('PARENT_TIMEOUT', message, { parent, timeoutMs })
 }
 
 /** `range` as a property that is there only when there is one. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { Code, ConnectError, createClient } from '@connectrpc/connect'
 import { openChannel } from '../../src/rpc/channel.ts'
@@ -62,4 +63,23 @@ test('DownloadTask with an order to go to the origin holds although the asker sh
   assert.equal(from.counts.full + from.counts.ranged, 0)
   await order(true)
   assert.equal((await peer.download(from.url).done).traffic.local, 5 * mib)
+})
+
+test('Peer.start() and a download wait only some seconds for a scheduler that takes connections and says nothing', async (t) => {
+  const sockets = new Set<Socket>()
+  const mute = createServer((socket) => sockets.add(socket.on('error', () => undefined)))
+  await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve))
+  cleanup(t, () => {
+    for (const socket of sockets) socket.destroy()
+    mute.close()
+  })
+  const { port } = mute.address() as { readonly port: number }
+  const from = await origin(t, { length: mib })
+  const begun = performance.now()
+  const peer = await startPeer(t, { scheduler: `127.0.0.1:${port}` })
+  const started = performance.now()
+  assert.equal((await peer.download(from.url).done).traffic.source, mib)
+  const times = [started - begun, performance.now() - started].map(Math.round)
+  t.diagnostic(`${times.join(' and ')} ms`)
+  for (const tookMs of times) assert.ok(tookMs < 7000, `${tookMs} ms`)
 })

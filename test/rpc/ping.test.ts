@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Channel, openChannel } from '../../src/rpc/channel.ts'
+import { createClient } from '@connectrpc/connect'
+import { type Channel, type ChannelOptions, openChannel } from '../../src/rpc/channel.ts'
+import { Scheduler } from '../../src/rpc/gen/scheduler/v2/scheduler_pb.ts'
 import { rpcError } from '../../src/rpc/rpc-error.ts'
 import { cleanup, type Ending } from '../support/cleanup.ts'
 import { bench } from './bench.ts'
 import { until } from './wire.ts'
 
-function pinging(t: Ending, port: number): { readonly channel: Channel; ping(): Promise<void> } {
-  const channel = openChannel({ address: `127.0.0.1:${port}` })
+function pinging(
+  t: Ending,
+  port: number,
+  more: Partial<ChannelOptions> = {},
+): { readonly channel: Channel; ping(): Promise<void> } {
+  const channel = openChannel({ address: `127.0.0.1:${port}`, ...more })
   cleanup(t, () => channel.close())
   const ping = (): Promise<void> => channel.ping?.() ?? Promise.reject(new TypeError('No ping'))
   return { channel, ping }
@@ -32,6 +38,21 @@ test('Channel.ping() asks once for many who ask at the same time', async (t) => 
   await Promise.all(Array.from({ length: 40 }, ping))
   assert.ok(count() - before <= 2, `${count() - before} pings and answers`)
 })
+
+for (const pingsMax of [undefined, 5]) {
+  test(`Channel.ping() asks ${pingsMax ?? 2} times at most while nothing but answers to pings comes`, async (t) => {
+    const on = await bench(t)
+    const { channel, ping } = pinging(t, on.tap.port, pingsMax === undefined ? {} : { pingsMax })
+    const acknowledged = (): number =>
+      on.tap.frames.filter(({ type, flags }) => type === 'PING' && (flags & 1) === 1).length
+    const most = pingsMax ?? 2
+    for (let count = 0; count < most + 3; count++) await ping()
+    assert.equal(acknowledged(), most)
+    await createClient(Scheduler, channel).deleteHost({ hostId: 'host' })
+    for (let count = 0; count < most + 3; count++) await ping()
+    assert.equal(acknowledged(), 2 * most)
+  })
+}
 
 test('Channel.ping() waits for a server that is silent, and rejects when the channel closes', async (t) => {
   const on = await bench(t)

@@ -38,6 +38,28 @@ test(
 )
 
 test(
+  'Scar: the only parent stops and the scheduler with it, and the rest comes from the origin',
+  limit,
+  async (t) => {
+    const { tookMs, infos } = await stopped(t, 1, 'in the middle', 'scheduler')
+    assert.ok(tookMs < 2 * noticedMs - 6000, `${tookMs} ms`)
+    const { source = 0, peers = 0 } = infos[0]?.traffic ?? {}
+    assert.ok(source > 0 && peers > 0 && source + peers === length)
+  },
+)
+
+test(
+  'Scar: the only parent, a seed, stops, and nobody waits until it begins anew',
+  limit,
+  async (t) => {
+    const { tookMs, infos } = await stopped(t, 1, 'in the middle', 'seed')
+    assert.ok(tookMs < noticedMs, `${tookMs} ms`)
+    const { source = 0, peers = 0 } = infos[0]?.traffic ?? {}
+    assert.ok(source > 0 && peers > 0 && source + peers === length)
+  },
+)
+
+test(
   'Scar: children whose only parent stops do not go to the origin each for itself',
   limit,
   async (t) => {
@@ -67,22 +89,24 @@ test(
   },
 )
 
-/** So many peers download from one, which stops with the first piece that any of them has, or before. */
+/** So many peers download from one, which stops with the first piece that any of them has, or before. It may be their scheduler or a seed, too. */
 async function stopped(
   t: TestContext,
   count: number,
   when: 'before' | 'in the middle',
+  is: 'peer' | 'scheduler' | 'seed' = 'peer',
 ): Promise<{
   readonly tookMs: number
   readonly infos: readonly TaskInfo[]
   readonly from: Origin
 }> {
   const from = await origin(t, { length })
-  const hub = await startPeer(t)
-  const scheduler = hub.schedulerAddress
   const limits = { uploadBytesPerSecond: 32 * mib }
-  const parent = stoppingPeer(t, { scheduler, limits, store: 'memory' }, from.url)
-  await parent.kept
+  const hub = is === 'scheduler' ? undefined : (await startPeer(t)).schedulerAddress
+  const joins = hub === undefined ? {} : { scheduler: hub, seedPeer: is === 'seed' }
+  const parent = stoppingPeer(t, { ...joins, limits, store: 'memory' }, from.url)
+  const [own] = await Promise.all([parent.started, parent.kept])
+  const scheduler = hub ?? own
   const children: Peer[] = []
   for (let at = 0; at < count; at++) {
     children.push(await startPeer(t, { scheduler, store: 'memory' }))

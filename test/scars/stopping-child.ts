@@ -20,6 +20,7 @@ async function keep(options: PeerOptions, url: string): Promise<void> {
     begun = true
   }
   const peer = await Peer.start(options)
+  tell({ is: 'started', scheduler: peer.schedulerAddress })
   const { traffic } = await peer.download(url, { onProgress }).done
   tell({ is: 'kept', source: traffic.source ?? 0, blamed })
 }

@@ -4,8 +4,12 @@ import { fileURLToPath } from 'node:url'
 import type { PeerOptions } from '../../src/index.ts'
 import { cleanup, type Ending } from '../support/cleanup.ts'
 
-/** What the process says: the first bytes are here, and everything is. `source`: bytes from the origin. `blamed`: failed pieces and dropped parents. */
+/**
+ * What the process says: the peer has started, the first bytes are here, and everything is. `scheduler`: by which others join. `source`: bytes from the origin.
+ * `blamed`: failed pieces and dropped parents.
+ */
 export type Told =
+  | { readonly is: 'started'; readonly scheduler: string }
   | { readonly is: 'begun' }
   | { readonly is: 'kept'; readonly source: number; readonly blamed: number }
 
@@ -15,6 +19,8 @@ export interface StoppingPeer {
   stop(): void
   /** It goes on. */
   go(): void
+  /** Resolves with the address by which others join, when the peer has started. */
+  readonly started: Promise<string>
   /** Resolves when the first bytes are there. */
   readonly begun: Promise<void>
   /** Resolves when everything is. */
@@ -39,6 +45,7 @@ export function stoppingPeer(t: Ending, options: PeerOptions, url: string): Stop
   return {
     stop: () => void child.kill('SIGSTOP'),
     go: () => void child.kill('SIGCONT'),
+    started: told('started').then(({ scheduler }) => scheduler),
     begun: told('begun').then(() => undefined),
     kept: told('kept'),
   }

@@ -3,9 +3,10 @@ import test from 'node:test'
 
 import { Code, ConnectError } from '@connectrpc/connect'
 
+import { ownPlatform } from '../../src/rpc/convert-host.ts'
 import type { Download, Priority } from '../../src/rpc/gen/common/v2/common_pb.ts'
 import { deferred } from '../../src/util/deferred.ts'
-import { wish } from './child.ts'
+import { type Child, wish } from './child.ts'
 import { Site } from './site.ts'
 
 const source = 'needBackToSourceResponse'
@@ -250,3 +251,110 @@ test('EmbeddedScheduler does not take a download of a seed that must not go to t
   assert.ok(told !== 'nothing' && told?.case === source)
   assert.equal(orders.length, 1)
 })
+
+/** A child for which a seed has fetched the task, and that has found the seed wanting. It has not asked for anybody else yet. */
+async function wronged(site: Site): Promise<{ readonly child: Child; readonly named: Named }> {
+  const child = site.child('a').register(wish())
+  const named = await child.parents()
+  child.started()
+  for (const { id } of named) child.pieceFailed(0, id)
+  await site.clock.settle()
+  return { child, named }
+}
+
+type Named = Awaited<ReturnType<Child['parents']>>
+
+/** Who is named. */
+async function hosts(child: Child): Promise<readonly (string | undefined)[]> {
+  return (await child.parents()).map(({ host }) => host?.id)
+}
+
+test('EmbeddedScheduler does not ask a seed again for the child that has just found it wanting', async (t) => {
+  const site = new Site(t)
+  const downloads = await site.seed('seed')
+  await site.own('a')
+  const { child, named } = await wronged(site)
+  const told = await site.now(child.reschedule(named).next())
+  assert.ok(told !== 'nothing' && told?.case === source)
+  assert.equal(downloads.length, 1)
+})
+
+test('EmbeddedScheduler asks a seed again that only lacks what the child wants', async (t) => {
+  const site = new Site(t)
+  const downloads = await site.seed('seed')
+  await site.own('a')
+  const child = site.child('a').register(wish())
+  const named = await child.parents()
+  child.started().reschedule(named)
+  assert.deepEqual(await hosts(child), ['seed'])
+  assert.equal(downloads.length, 2)
+})
+
+test('EmbeddedScheduler asks another seed for a child that has found one wanting', async (t) => {
+  const site = new Site(t)
+  await site.seed('s1')
+  await site.own('a')
+  const { child, named } = await wronged(site)
+  const others = await site.seed('s2')
+  assert.deepEqual(await hosts(child.reschedule(named)), ['s2'])
+  assert.equal(others.length, 1)
+})
+
+test('EmbeddedScheduler asks a seed for another child although one has found it wanting', async (t) => {
+  const site = new Site(t)
+  const downloads = await site.seed('seed')
+  await site.own('a')
+  await site.own('b')
+  const { child, named } = await wronged(site)
+  await site.client.deleteTask({ hostId: 'seed', taskId: site.taskId })
+  const other = site.child('b').register(wish())
+  assert.deepEqual(await hosts(other), ['seed'])
+  assert.equal(downloads.length, 2)
+  // It has announced itself anew: as such it is offered to everybody.
+  assert.ok((await hosts(child.reschedule(named))).includes('seed'))
+})
+
+test('EmbeddedScheduler does not wait for a seed that the child has found wanting, when it was asked for another one', async (t) => {
+  const site = new Site(t)
+  await site.seed('seed')
+  await site.own('a')
+  await site.own('b')
+  const { child, named } = await wronged(site)
+  await site.client.deleteTask({ hostId: 'seed', taskId: site.taskId })
+  site.onCall('seed', { download: (_, signal) => aborted(signal) })
+  const other = site.child('b').register(wish()).next()
+  assert.equal(await site.now(other), 'nothing')
+  const told = await site.now(child.reschedule(named).next())
+  assert.ok(told !== 'nothing' && told?.case === source)
+})
+
+test('EmbeddedScheduler asks a seed again for a child that found it wanting a while ago', async (t) => {
+  const site = new Site(t, { banMs: 15_000 })
+  const downloads = await site.seed('seed')
+  await site.host('a', { build: { platform: ownPlatform } }, 3_600_000)
+  const { child, named } = await wronged(site)
+  await site.client.deleteTask({ hostId: 'seed', taskId: site.taskId })
+  await site.clock.pass(15_001)
+  assert.deepEqual(await hosts(child.reschedule(named)), ['seed'])
+  assert.equal(downloads.length, 2)
+})
+
+for (const answers of [false, true]) {
+  test(`EmbeddedScheduler ${answers ? 'waits for' : 'gives up'} a seed that does not register and answers ${answers ? 'pings' : 'no ping'}`, async (t) => {
+    const site = new Site(t, { seedStartMs: 8000 })
+    await site.host('seed', { type: 1 })
+    site.onCall('seed', {
+      download: (_, signal) => aborted(signal),
+      ping: () => (answers ? Promise.resolve() : new Promise(() => undefined)),
+    })
+    await site.host('a')
+    const told = site.child('a').register(wish()).next()
+    assert.equal(await site.now(told), 'nothing')
+    await site.clock.pass(3900)
+    const first = await site.now(told)
+    if (answers) assert.equal(first, 'nothing')
+    else assert.ok(first !== 'nothing' && first?.case === source)
+    await site.clock.pass(4200)
+    assert.equal((await told)?.case, source)
+  })
+}

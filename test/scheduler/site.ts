@@ -1,11 +1,6 @@
 import type { TestContext } from 'node:test'
 
-import {
-  type Client,
-  createClient,
-  createRouterTransport,
-  type Transport,
-} from '@connectrpc/connect'
+import { type Client, createClient, createRouterTransport } from '@connectrpc/connect'
 
 import { type Channel, localChannel } from '../../src/rpc/channel.ts'
 import { wireTime } from '../../src/rpc/convert.ts'
@@ -17,6 +12,7 @@ import {
 } from '../../src/rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import { Scheduler } from '../../src/rpc/gen/scheduler/v2/scheduler_pb.ts'
 import type { SchedulerLimits } from '../../src/scheduler/embedded/limits.ts'
+import type { Dial } from '../../src/scheduler/embedded/host-calls.ts'
 import { EmbeddedScheduler } from '../../src/scheduler/embedded/scheduler.ts'
 import { VirtualClock } from '../sim/clock.ts'
 import { Child, daemonHost } from './child.ts'
@@ -27,6 +23,7 @@ export interface HostDuties {
   readonly replicate?: (request: DownloadPersistentCacheTaskRequest) => Promise<void>
   readonly keep?: (taskId: string) => Promise<void>
   readonly drop?: (taskId: string) => Promise<void>
+  readonly ping?: () => Promise<void>
 }
 
 /** An embedded scheduler, its hosts and their downloads, all in one process and without a clock of the machine. */
@@ -36,7 +33,7 @@ export class Site {
   readonly channel: Channel
   readonly client: Client<typeof Scheduler>
   readonly taskId: string = `task-${'0'.repeat(60)}`
-  readonly #duties = new Map<string, Transport>()
+  readonly #duties = new Map<string, ReturnType<Dial>>()
   readonly #children: Child[] = []
 
   constructor(t: TestContext, limits: Partial<SchedulerLimits> = {}) {
@@ -92,7 +89,8 @@ export class Site {
         },
       })
     })
-    this.#duties.set(hostId, transport)
+    const { ping } = duties
+    this.#duties.set(hostId, ping === undefined ? transport : { ...transport, ping })
   }
 
   /** A seed that fetches whatever it is asked to, until it is told otherwise. Its downloads. */

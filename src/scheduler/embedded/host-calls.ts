@@ -1,17 +1,21 @@
 import type { Transport } from '@connectrpc/connect'
 
+import type { Clock } from '../../util/clock.ts'
+import { type Pinged, Vigil } from '../vigil.ts'
 import type { HostRecord } from './host-record.ts'
 
-/** Makes calls to the upload services of hosts, at most so many at a time. */
+/** Makes calls to the upload services of hosts, at most so many at a time. A host that gives no sign of life has failed, however long it may take otherwise. */
 export class HostCalls {
   readonly #dial: Dial | undefined
   readonly #callsMax: number
   readonly #lifetime = new AbortController()
+  readonly #vigil: Vigil
   #running = 0
 
-  constructor(dial: Dial | undefined, callsMax: number) {
+  constructor(dial: Dial | undefined, callsMax: number, clock: Clock) {
     this.#dial = dial
     this.#callsMax = callsMax
+    this.#vigil = new Vigil(clock)
   }
 
   /** Whether another call may be made now. */
@@ -40,14 +44,18 @@ export class HostCalls {
     const stop = (): void => end.abort()
     this.#lifetime.signal.addEventListener('abort', stop, { once: true })
     this.#running++
+    let ended = (): void => undefined
     try {
-      await call(this.#dial({ id: host.id, ip: host.facts.ip, port }), end.signal)
+      const transport = this.#dial({ id: host.id, ip: host.facts.ip, port })
+      ended = this.#vigil.begin(transport, stop)
+      await call(transport, end.signal)
       return true
     } catch {
       // Which failure it was makes no difference: another host is asked.
       return false
     } finally {
       this.#running--
+      ended()
       // A stream that is left is not ended by that; this does it.
       stop()
       this.#lifetime.signal.removeEventListener('abort', stop)
@@ -57,6 +65,7 @@ export class HostCalls {
   /** Ends all calls; no more are made. */
   close(): void {
     this.#lifetime.abort()
+    this.#vigil.close()
   }
 }
 
@@ -65,4 +74,4 @@ export type Dial = (host: {
   readonly id: string
   readonly ip: string
   readonly port: number
-}) => Transport
+}) => Transport & Pinged

@@ -114,7 +114,7 @@ export class PeerStream<Request extends Names, Response> {
       case 'pieceFailed': {
         const parent = task.peers.get(event.parentId)
         if (parent !== undefined) parent.blames++
-        return this.#ban(peer, event.parentId)
+        return this.#ban(peer, event.parentId, true)
       }
       case 'alive':
         return undefined
@@ -185,19 +185,19 @@ export class PeerStream<Request extends Names, Response> {
     if (this.#told >= most) {
       throw new ConnectError(`No more than ${most} answers on one stream`, Code.FailedPrecondition)
     }
-    for (const id of parentIds) this.#ban(peer, id)
+    for (const id of parentIds) this.#ban(peer, id, false)
     // Without a list the child only wants more parents, and keeps those that it has.
     const more = parentIds.length === 0 && peer.parents.size > 0
     if (!more) registry.cut(peer)
     dispatcher.ask(peer, this.#download, (verdict) => this.#tell(verdict), more)
   }
 
-  #ban(peer: PeerRecord, parentId: string): void {
+  #ban(peer: PeerRecord, parentId: string, failed: boolean): void {
     const parent = peer.task.peers.get(parentId)
     if (parent === undefined || parent === peer) return
     // It was sent to the origin since the child last tried it, and will have what is missing.
     if (parent.orderedMs !== undefined) return
-    peer.ban(parent, this.#world.nowMs(), this.#world.limits.banMs)
+    peer.ban(parent, this.#world.nowMs(), this.#world.limits.banMs, failed)
   }
 
   #tell(verdict: Verdict): void {

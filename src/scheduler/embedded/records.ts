@@ -3,6 +3,7 @@ import { type Geometry, geometry, pieceCountMax, type Range } from '../../task/p
 import { Coverage } from './coverage.ts'
 import type { HostRecord } from './host-record.ts'
 import type { PeerStateName, Ranked } from './rank.ts'
+import { SparseMap, SparseSet } from './sparse.ts'
 import type { TaskLabels } from './task-labels.ts'
 
 /** Where a task stands. For persistent cache tasks `Running` is told as `Uploading`. */
@@ -32,7 +33,7 @@ export class TaskRecord {
   readonly kind: TaskKind
   readonly peers: Map<string, PeerRecord> = new Map()
   /** By host id. */
-  readonly triggers: Map<string, Trigger> = new Map()
+  readonly triggers: SparseMap<string, Trigger> = new SparseMap()
   labels: TaskLabels = { filteredQueryParams: [] }
   state: TaskState = 'Pending'
   /** The newest that was told; undefined while nobody knows. */
@@ -43,7 +44,7 @@ export class TaskRecord {
   updatedAt: number
   /** Since when it has no peers. */
   idleMs: number
-  readonly #seedBans = new Map<string, number>()
+  readonly #seedBans = new SparseMap<string, number>()
 
   constructor(id: string, kind: TaskKind, now: { readonly ms: number; readonly date: number }) {
     this.id = id
@@ -120,6 +121,8 @@ export type PeerState =
 
 /** A parent that could not deliver to one child. */
 interface Ban {
+  /** Set when it was said to have failed, and not only to lack something. */
+  readonly failedHostId: string | undefined
   readonly untilMs: number
   /** How the parent stood then. Once it has more, or stands otherwise, it may be asked again. */
   readonly held: number
@@ -150,8 +153,8 @@ export class PeerRecord implements Ranked {
   readonly wish: PeerWish
   /** Wall-clock milliseconds. */
   readonly createdAt: number
-  readonly parents: Set<PeerRecord> = new Set()
-  readonly children: Set<PeerRecord> = new Set()
+  readonly parents: SparseSet<PeerRecord> = new SparseSet()
+  readonly children: SparseSet<PeerRecord> = new SparseSet()
   /** What its length is, once it knows. */
   geometry: Geometry | undefined
   pieces: Coverage | undefined
@@ -162,7 +165,7 @@ export class PeerRecord implements Ranked {
   /** It wants nothing: it says that its host has the whole content. */
   holds = false
   #state: PeerState = { is: 'Pending' }
-  readonly #bans = new Map<string, Ban>()
+  readonly #bans = new SparseMap<string, Ban>()
 
   constructor(id: string, host: HostRecord, task: TaskRecord, wish: PeerWish, createdAt: number) {
     this.id = id
@@ -248,13 +251,25 @@ export class PeerRecord implements Ranked {
     this.pieces.add(number)
   }
 
-  /** This parent could not deliver: it is not offered again for a while, or until it has more. */
-  ban(parent: PeerRecord, nowMs: number, banMs: number): void {
-    const count = (this.#bans.get(parent.id)?.count ?? 0) + 1
+  /**
+   * This parent could not deliver: it is not offered again for a while, or until it has more.
+   *
+   * @param failed - it is at fault itself: see `failedBy()`. @defaultValue false
+   */
+  ban(parent: PeerRecord, nowMs: number, banMs: number, failed: boolean = false): void {
+    const before = this.#bans.get(parent.id)
+    const count = (before?.count ?? 0) + 1
+    const known = before !== undefined && nowMs < before.untilMs ? before.failedHostId : undefined
     // 64 times the first pause is enough for ever.
     const untilMs = nowMs + banMs * 2 ** Math.min(count - 1, 6)
     this.#bans.delete(parent.id)
-    this.#bans.set(parent.id, { untilMs, count, held: heldBy(parent), was: parent.standing })
+    this.#bans.set(parent.id, {
+      failedHostId: failed ? parent.host.id : known,
+      untilMs,
+      count,
+      held: heldBy(parent),
+      was: parent.standing,
+    })
     const [oldest] = this.#bans.keys()
     if (this.#bans.size > bansMax && oldest !== undefined) this.#bans.delete(oldest)
   }
@@ -264,6 +279,14 @@ export class PeerRecord implements Ranked {
     const ban = this.#bans.get(parent.id)
     if (ban === undefined || nowMs >= ban.untilMs) return false
     return parent.standing === ban.was && heldBy(parent) <= ban.held
+  }
+
+  /** Whether a parent on this host failed this child a short while ago. */
+  failedBy(hostId: string, nowMs: number): boolean {
+    for (const { failedHostId, untilMs } of this.#bans.values()) {
+      if (failedHostId === hostId && nowMs < untilMs) return true
+    }
+    return false
   }
 
   /** When the next ban ends; undefined when there is none. */

@@ -63,7 +63,7 @@ export class EmbeddedScheduler {
     this.#limits = limits
     this.#registry = new Registry(clock, limits)
     const registry = this.#registry
-    this.#calls = new HostCalls(options.dial, limits.callsMax)
+    this.#calls = new HostCalls(options.dial, limits.callsMax, clock)
     // Every stream listens to it; Node would take the eleventh for a leak and say so on the console.
     setMaxListeners(0, this.#lifetime.signal)
     const calls = this.#calls

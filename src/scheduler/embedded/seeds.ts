@@ -29,7 +29,7 @@ export class Seeds {
     this.#onEnded = onEnded
   }
 
-  /** The seed with the least to do that has not failed for this task; undefined when there is none. */
+  /** The seed with the least to do that has failed neither for this task nor for this child; undefined when there is none. */
   find(child: PeerRecord): HostRecord | undefined {
     if (!this.#calls.free) return undefined
     const nowMs = this.#clock.now()
@@ -38,6 +38,8 @@ export class Seeds {
     for (const host of this.#registry.hosts) {
       if (!host.isSeed || host.disableShared || host.id === child.host.id) continue
       if (task.bansSeed(host.id, nowMs) || task.triggers.has(host.id)) continue
+      // It is dead, as far as this child knows, and would be waited for in vain.
+      if (child.failedBy(host.id, nowMs)) continue
       if (best === undefined || this.#loadOf(host) < this.#loadOf(best)) best = host
     }
     return best

@@ -115,7 +115,7 @@ function expectation(child: PeerRecord, around: Circumstances): number | undefin
   }
   for (const [hostId, { untilMs, asker }] of child.task.triggers) {
     // A seed that wants the content itself must not wait for itself: its download is what the trigger joins there.
-    if (hostId === child.host.id) continue
+    if (hostId === child.host.id || child.failedBy(hostId, around.nowMs)) continue
     if (coversRange(asker.range, child.range)) note(untilMs)
   }
   for (const peer of child.task.peers.values()) {

@@ -76,6 +76,14 @@ export class SimChannel implements Channel {
     }
   }
 
+  /** See `Channel`. A process answers however busy it is; nothing passes a way that is blocked. */
+  async ping(): Promise<void> {
+    const { network, from, to } = this.#ends
+    using scope = new Scope([this.#lifetime.signal, network.node(from).life])
+    await network.reach(from, to, connectMs, scope.signal)
+    await network.arrive(to, from, scope.signal)
+  }
+
   close(): void {
     this.#lifetime.abort(new ConnectError('The channel is closed', Code.Unavailable))
   }
