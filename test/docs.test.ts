@@ -148,6 +148,76 @@ test('limitsPage() finds constants and defaults, computes them, and keeps the te
   assert.throws(() => limitsPage('no place', new Map()))
 })
 
+test('limitsPage() finds the constants of the addons, and nothing of their tests', () => {
+  const source = [
+    '#ifndef A_H',
+    '/* Most of a. */',
+    '#define A_BYTES_MAX 4294967296.0 /* as a double */',
+    '/* Of "enum { no". */',
+    'enum way { WAY_SEND, WAY_RECEIVE };',
+    'enum {',
+    '  /* Turns, in one {go},',
+    '   * and no more. */',
+    '  TURN_BYTES = 4 * CHUNK_BYTES,',
+    '  SEEN_MIN = 0x10u,',
+    '  SEEN_MAX = SEEN_MIN << 1, /* beside it */',
+    '  // A chunk.',
+    '  CHUNK_BYTES = (1ul << 10)',
+    '};',
+    '/* Most of both. */',
+    'enum { X_MAX = 1, Y_MAX = 2 };',
+    'enum way f(enum way way) { char text[] = "X_MAX = 3, /* "; return way; }',
+  ].join('\n')
+  const place = '<!-- made by `npm run docs:limits` --><!-- end -->'
+  const made = limitsPage(
+    place,
+    new Map([
+      ['native/flow/a.h', source],
+      ['native/test/b.c', 'enum { B_MAX = 1 };'],
+      ['src/task/a.ts', '// Most.\nconst aMax = 1'],
+    ]),
+  )
+  assert.deepEqual(
+    sections(made).map(({ title, rows: cells }) => [title, cells.length]),
+    [
+      ['task', 1],
+      ['native/flow', 6],
+    ],
+  )
+  assert.deepEqual(
+    rows(made)
+      .slice(1)
+      .map(([name, value, , meaning]) => [name, value, meaning]),
+    [
+      ['`A_BYTES_MAX`', '4 GiB', 'Most of a.'],
+      ['`TURN_BYTES`', '4 KiB', 'Turns, in one {go}, and no more.'],
+      ['`SEEN_MAX`', '32', 'beside it'],
+      ['`CHUNK_BYTES`', '1 KiB', 'A chunk.'],
+      ['`X_MAX`', '1', 'Most of both.'],
+      ['`Y_MAX`', '2', 'Most of both.'],
+    ],
+  )
+  const unclear = new Map([['native/flow/a.c', 'enum { A_MAX = sizeof names / sizeof *names };']])
+  assert.throws(() => limitsPage(place, unclear), /A_MAX in native\/flow\/a\.c/)
+})
+
+test('docs/limits.md is out of date when a number of an addon changes', () => {
+  const page = textOf('docs/limits.md')
+  const table: readonly (readonly [string, string, string])[] = [
+    ['native/flow/job.h', 'CHUNK_BYTES = 256 * 1024', 'CHUNK_BYTES = 512 * 1024'],
+    ['native/flow/job.h', 'TURN_BYTES = 1024 * 1024', 'TURN_BYTES = 4 * 1024 * 1024'],
+    ['native/flow/pump.c', 'SPARE_CHUNKS_MAX = 8', 'SPARE_CHUNKS_MAX = 9'],
+    ['native/flow/pump.c', 'THREADS_MAX = 4', 'THREADS_MAX = 5'],
+    ['native/src/port.h', 'COMPLETIONS_MAX = 16384', 'COMPLETIONS_MAX = 16385'],
+  ]
+  for (const [path, now, then] of table) {
+    const text = textOf(path)
+    assert.ok(text.includes(now), `${path} has no ${now}`)
+    const changed = new Map(files).set(path, text.replace(now, then))
+    assert.notEqual(limitsPage(page, changed), page, then)
+  }
+})
+
 test('readable() takes the largest unit that divides', () => {
   const table: readonly (readonly [string, number, string])[] = [
     ['xBytesMax', 1536, '1 536'],

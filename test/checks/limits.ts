@@ -5,7 +5,7 @@ import { limitsPage, unexplained } from '../support/limits-page.ts'
 import { projectFiles } from '../support/project-files.ts'
 import { projectRoot } from '../support/project-root.ts'
 
-const files = projectFiles('.ts')
+const files = projectFiles()
 const path = join(projectRoot(), 'docs/limits.md')
 writeFileSync(path, limitsPage(readFileSync(path, 'utf8'), files))
 for (const sentence of unexplained(files)) {

@@ -1,6 +1,10 @@
 import ts from 'typescript'
+import { cConstants } from './c-constants.ts'
 
-/** A number that bounds something: a constant of a module, or a property of a constant object, whose name ends in `Max`. */
+/**
+ * A number that bounds something: a constant of a module, or a property of a constant object, whose name ends in `Max`; in C one whose name ends in `_MAX`, or in `_BYTES`, which is how
+ * long a buffer is.
+ */
 export interface LimitFact {
   /** `name`, or `object.name`. */
   readonly name: string
@@ -11,16 +15,29 @@ export interface LimitFact {
   readonly meaning: string
 }
 
-/** All limits of these files, in order. A value may be computed from numbers and other constants of the same file. */
+/**
+ * All limits of these files, in order. A value may be computed from numbers and other constants of the same file.
+ *
+ * @throws Error when one of a C file cannot be computed: there each is a number
+ */
 export function limitFacts(files: ReadonlyMap<string, string>): readonly LimitFact[] {
   return [...files].flatMap(([path, text]) => {
-    const file = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)
+    const ofC = isC(path)
+    const source = ofC ? cConstants(text) : text
+    const file = ts.createSourceFile(`${path}.ts`, source, ts.ScriptTarget.Latest, true)
     const constants = constantsOf(file)
     return candidatesOf(file).flatMap(({ name, value, meaning }) => {
       const number = evaluate(value, constants)
-      return number === undefined ? [] : [{ name, value: number, path, meaning }]
+      if (number !== undefined) return [{ name, value: number, path, meaning }]
+      if (ofC) throw new Error(`${name} in ${path} is ${value.getText()}: nobody can compute it`)
+      return []
     })
   })
+}
+
+/** A source of an addon. */
+export function isC(path: string): boolean {
+  return /\.[ch]$/.test(path)
 }
 
 interface Candidate {
@@ -36,7 +53,7 @@ function candidatesOf(file: ts.SourceFile): Candidate[] {
     for (const { name, initializer } of statement.declarationList.declarations) {
       if (!ts.isIdentifier(name) || initializer === undefined) continue
       const value = plain(initializer)
-      if (name.text.endsWith('Max')) {
+      if (/(Max|_MAX|_BYTES)$/.test(name.text)) {
         found.push({ name: name.text, value, meaning: commentBefore(statement) })
       }
       if (!ts.isObjectLiteralExpression(value)) continue

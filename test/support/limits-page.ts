@@ -1,4 +1,4 @@
-import { type LimitFact, limitFacts, readable } from './limit-facts.ts'
+import { isC, type LimitFact, limitFacts, readable } from './limit-facts.ts'
 
 /** The generated part of `docs/limits.md` stands between these. */
 const begin = '<!-- made by `npm run docs:limits` -->'
@@ -22,7 +22,7 @@ export function unexplained(files: ReadonlyMap<string, string>): readonly string
 function tables(files: ReadonlyMap<string, string>): string {
   const folders = new Map<string, LimitFact[]>()
   for (const limit of limits(files)) {
-    const folder = limit.path.split('/')[1] ?? ''
+    const folder = folderOf(limit.path)
     folders.set(folder, [...(folders.get(folder) ?? []), limit])
   }
   const head = '| limit | value | where | meaning |\n| --- | --- | --- | --- |\n'
@@ -41,9 +41,22 @@ function row({ name, value, path, meaning }: LimitFact): string {
   return `| ${cells.join(' | ')} |\n`
 }
 
-function limits(files: ReadonlyMap<string, string>): readonly LimitFact[] {
-  const ours = [...files].filter(
-    ([path]) => path.startsWith('src/') && !path.startsWith('src/rpc/gen/'),
-  )
-  return limitFacts(new Map(ours))
+/** The sources of `src` by folder, those of the addons after them. */
+function folderOf(path: string): string {
+  const [top = '', folder = ''] = path.split('/')
+  return top === 'native' ? `${top}/${folder}` : folder
 }
+
+function limits(files: ReadonlyMap<string, string>): readonly LimitFact[] {
+  const all = [...files]
+  const ours = all.filter(
+    ([path]) => path.startsWith('src/') && path.endsWith('.ts') && !path.startsWith('src/rpc/gen/'),
+  )
+  const native = all.filter(
+    ([path]) => path.startsWith('native/') && !path.startsWith('native/test/') && isC(path),
+  )
+  return limitFacts(new Map([...ours, ...native])).filter(({ name }) => !shapes.has(name))
+}
+
+/** How many arguments a function of the addon takes, at most: nothing that grows. */
+const shapes: ReadonlySet<string> = new Set(['ARGUMENTS_MAX'])
