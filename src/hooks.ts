@@ -84,10 +84,34 @@ export interface HookMessages {
 /** Name of a channel. */
 export type HookName = keyof HookMessages
 
+const names: { readonly [N in HookName]: true } = {
+  'dragonfly-peer:task:started': true,
+  'dragonfly-peer:task:finished': true,
+  'dragonfly-peer:task:failed': true,
+  'dragonfly-peer:piece:kept': true,
+  'dragonfly-peer:piece:failed': true,
+  'dragonfly-peer:piece:served': true,
+  'dragonfly-peer:parent:dropped': true,
+  'dragonfly-peer:transport:fallback': true,
+  'dragonfly-peer:transport:changed': true,
+  'dragonfly-peer:source:request': true,
+  'dragonfly-peer:scheduler:found': true,
+  'dragonfly-peer:scheduler:lost': true,
+  'dragonfly-peer:store:dropped': true,
+}
+
+/**
+ * All of them, for as long as the process lives. Node.js holds a channel without subscribers weakly, and Node.js 20 forgets the subscribers of a channel when an earlier
+ * one of the same name is collected.
+ */
+const channels = Object.fromEntries(Object.keys(names).map((name) => [name, channel(name)])) as {
+  readonly [N in HookName]: Channel
+}
+
 /**
  * Publishes on a channel. The message is made only when somebody listens.
  */
 export function publish<N extends HookName>(name: N, message: () => HookMessages[N]): void {
-  const target: Channel = channel(name)
+  const target = channels[name]
   if (target.hasSubscribers) target.publish(message())
 }
