@@ -120,8 +120,8 @@ export class Download implements AsyncIterable<Uint8Array>, AsyncDisposable {
   }
 
   /**
-   * The content, or the wanted range of it, in one allocation: the pieces are read straight into it. The array may be what this peer serves others from:
-   * do not write to it (a changed piece is noticed and not served any more).
+   * The content, or the wanted range of it, in one allocation: the pieces are read straight into it. The array may be what this peer serves others from, and what
+   * other calls for the same content get: do not write to it (a changed piece is noticed and not served any more). Transferred to a worker it is gone for all of them.
    *
    * @param options - `shared`: over a `SharedArrayBuffer`, so that worker threads see it without a copy. @defaultValue `false`
    * @throws PeerError TOO_LARGE before the first byte when one `Uint8Array` cannot hold it, and what `done` can throw

@@ -31,7 +31,6 @@ type Place =
       readonly is: 'weak'
       readonly buffer: WeakRef<ArrayBufferLike>
       readonly offset: number
-      readonly length: number
     }
 
 /**
@@ -138,7 +137,7 @@ export class MemoryTask extends BasicTask {
     const bytes = this.#bytes()
     if (bytes === undefined) return
     this.#memory = { is: 'strong', bytes }
-    this.#host.quota.force(bytes.length)
+    this.#host.quota.force(this.geometry.contentLength)
   }
 
   protected override letGo(): void {
@@ -153,18 +152,21 @@ export class MemoryTask extends BasicTask {
   #weaken(): void {
     if (!this.#weak || !this.complete || this.holding || this.#memory.is === 'weak') return
     const { bytes } = this.#memory
-    const { buffer, byteOffset: offset, length } = bytes
-    this.#memory = { is: 'weak', buffer: new WeakRef(buffer), offset, length }
-    this.#host.quota.give(length)
+    const { buffer, byteOffset: offset } = bytes
+    this.#memory = { is: 'weak', buffer: new WeakRef(buffer), offset }
+    this.#host.quota.give(this.geometry.contentLength)
     if (!this.#watched) this.#host.watch(this, buffer)
     this.#watched = true
   }
 
+  /** Undefined when the memory was collected, or the application transferred it to a worker: its buffer is still here then, and empty. */
   #bytes(): Uint8Array | undefined {
     const memory = this.#memory
-    if (memory.is === 'strong') return memory.bytes
+    const { contentLength: length } = this.geometry
+    if (memory.is === 'strong') return memory.bytes.length === length ? memory.bytes : undefined
     const buffer = memory.buffer.deref()
-    return buffer === undefined ? undefined : new Uint8Array(buffer, memory.offset, memory.length)
+    if (buffer === undefined || buffer.byteLength < memory.offset + length) return undefined
+    return length === 0 ? new Uint8Array() : new Uint8Array(buffer, memory.offset, length)
   }
 
   #alive(): Uint8Array {

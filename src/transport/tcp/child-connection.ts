@@ -169,16 +169,21 @@ export class ChildConnection {
   /** Views of the memory go to the socket; no copy is made. Two parts are on their way at most. */
   async #sendMemory(memory: Uint8Array, takeHead: TakeHead, signal: AbortSignal): Promise<void> {
     let before = Promise.resolve()
-    for (let at = 0; at === 0 || at < memory.length; at += partBytes) {
-      const part = memory.subarray(at, at + partBytes)
-      await this.#host.uploadRate.take(part.length, signal)
+    const { length } = memory
+    // The application may transfer it to a worker at any time: nothing is left of it here then, and the child must not wait for the rest.
+    const check = (): void => {
       signal.throwIfAborted()
-      const written = this.#outbox.write(...takeHead(), part)
+      if (memory.length !== length) throw new RangeError('The memory of the piece was taken away')
+    }
+    for (let at = 0; at === 0 || at < length; at += partBytes) {
+      await this.#host.uploadRate.take(Math.min(partBytes, length - at), signal)
+      check()
+      const written = this.#outbox.write(...takeHead(), memory.subarray(at, at + partBytes))
       await before
       before = written
     }
     await before
-    signal.throwIfAborted()
+    check()
   }
 
   /** While one buffer is on its way to the child, the other one is filled. */
