@@ -19,7 +19,8 @@ export interface RdmaOptions {
   /** The verbs library. @defaultValue `libibverbs.so.1` */
   readonly library?: string
   /**
-   * Longest time in which a read makes no progress, in milliseconds. Then the connection is given up and its pieces go on over the next transport.
+   * Longest time in which a read makes no progress, in milliseconds. Then the connection is given up and its pieces go on over the next transport. Opening a connection
+   * may take as long, and 2000 at least.
    * @defaultValue 1500
    */
   readonly stallTimeoutMs?: number

@@ -218,7 +218,7 @@ export class ParentConnection {
     const { port, control, clock, stallTimeoutMs } = this.#host
     const parent = this.#parent
     using scope = new Scope([this.#scope.signal], {
-      timeoutMs: answerTimeoutMs,
+      timeoutMs: Math.max(answerTimeoutMs, stallTimeoutMs),
       onTimeout: () => unreachable(parent.id, 'It did not answer in time'),
       clock,
     })

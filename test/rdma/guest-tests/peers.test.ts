@@ -36,8 +36,9 @@ test('A seed and two peers: every piece between them comes over RDMA, the origin
   for (const { far } of others) {
     await far.ask('download', { url: warm.url, options: { concurrency: 1 } })
   }
-  let read: readonly number[] = [0]
-  for (let attempt = 1; attempt <= 3 && !read.every((bytes) => bytes === length); attempt++) {
+  // Which of the two have read all of a content over RDMA.
+  const whole = new Set<number>()
+  for (let attempt = 1; attempt <= 6 && whole.size < others.length; attempt++) {
     const served = await origin(t, { length, seed: 40 + attempt })
     const before = await Promise.all(others.map(facts))
     const copies = await Promise.all(
@@ -51,16 +52,19 @@ test('A seed and two peers: every piece between them comes over RDMA, the origin
     }
     assert.equal(contentBytes(served), length)
     const after = await Promise.all(others.map(facts))
-    read = after.map(({ bytesRead }, at) => bytesRead - (before[at]?.bytesRead ?? 0))
+    const read = after.map(({ bytesRead }, at) => bytesRead - (before[at]?.bytesRead ?? 0))
+    for (const [at, other] of others.entries()) {
+      // A slow piece may be asked of both, and then more is read than is kept.
+      const over = await lastKept(other)
+      if ((read[at] ?? 0) >= length && over.every((each) => each === 'rdma')) whole.add(at)
+    }
     const reasons = new Set(after.flatMap(({ fallbacks }) => fallbacks).map(shownReason))
     const took = copies.map(({ tookMs }) => `${Math.round(tookMs)} ms`).join(' and ')
     t.diagnostic(
       `attempt ${attempt}: ${read.join(' and ')} bytes in ${took}. ${[...reasons].join('; ')}`,
     )
   }
-  assert.deepEqual(read, [length, length])
-  const over = new Set((await Promise.all(others.map(lastKept))).flat())
-  assert.deepEqual([...over], ['rdma'])
+  assert.equal(whole.size, others.length)
   const { served: sent } = await facts(seed)
   assert.ok((sent['rdma'] ?? 0) > 0, JSON.stringify(sent))
   for (const { far } of [...others, seed]) await far.ask('close', undefined)
