@@ -88,7 +88,7 @@ test('Between two processes bytes() comes over RDMA, also while the main thread 
   assert.deepEqual(new Set(kept.map(({ transport }) => transport)), new Set(['rdma']))
 })
 
-test('A parent that is killed in the middle of a read is left within two seconds', async (t) => {
+test('A parent that is killed in the middle of a read is left when reads have stood still for 1.5 s', async (t) => {
   const content = new Content(64 * mib, 32)
   const hub = await startPeer(t)
   const scheduler = hub.schedulerAddress
@@ -112,7 +112,8 @@ test('A parent that is killed in the middle of a read is left within two seconds
   const killedAt = performance.now()
   const last = kept.length
   await waitFor(() => kept.length > last)
-  assert.ok(performance.now() - killedAt < 2000)
+  // And some for a busy machine.
+  assert.ok(performance.now() - killedAt < 1500 + 2000)
   verifyBytes(await downloading, content)
   assert.ok(kept.filter(({ parent }) => !fromDying({ parent })).length > 0)
 })

@@ -339,7 +339,7 @@ async function untilResolved(call: () => Promise<unknown>): Promise<void> {
 test('openChannel() notices with a ping that the server is gone', async (t) => {
   const on = await bench(t)
   const address = `127.0.0.1:${on.tap.port}`
-  const channel = connectTo(t, { address, pingIntervalMs: 40, pingTimeoutMs: 40 })
+  const channel = connectTo(t, { address, pingIntervalMs: 40, pingTimeoutMs: 500 })
   const call = createClient(Scheduler, channel).deleteHost({ hostId: 'wait' })
   const rejected = assert.rejects(call, fails('unavailable'))
   await once(on.services, 'started')

@@ -157,7 +157,7 @@ test('serveRpc() drops a connection that says nothing', async (t) => {
 })
 
 test('serveRpc() drops a connection whose other end does not answer pings', async (t) => {
-  const on = await bench(t, { limits: { pingIntervalMs: 40, pingTimeoutMs: 40 } })
+  const on = await bench(t, { limits: { pingIntervalMs: 40, pingTimeoutMs: 500 } })
   const body = requests.syncPieces('wait')
   const call = rawCall(on.client, paths.syncPieces, { body, end: true })
   await call.headers

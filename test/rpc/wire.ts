@@ -169,9 +169,9 @@ export function portOf(server: net.Server): number {
   return address.port
 }
 
-/** Resolves when a condition holds; fails after two seconds. */
+/** Resolves when a condition holds; fails after 15 seconds. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 2000
+  const deadline = Date.now() + 15_000
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`Did not happen: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 2))

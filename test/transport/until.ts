@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 
 /** Waits for a fact, turn by turn of the event loop; fails when it does not come true in time. */
-export async function until(what: string, fact: () => boolean, timeoutMs = 5000): Promise<void> {
+export async function until(what: string, fact: () => boolean, timeoutMs = 15_000): Promise<void> {
   const end = performance.now() + timeoutMs
   while (!fact()) {
     assert.ok(performance.now() < end, `Not in time: ${what}`)

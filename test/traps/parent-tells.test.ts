@@ -18,9 +18,11 @@ import { VirtualClock } from '../sim/clock.ts'
 import { spec } from '../sim/content.ts'
 import type { RawGrpcCall } from './raw-grpc.ts'
 import type { RustParent } from './rust-parent.ts'
-import { assertTraffic, onePiece, scene, twoPieces } from './scene.ts'
+import { assertTraffic, onePiece, scene, type SceneOptions, twoPieces } from './scene.ts'
 
-const limit = { timeout: 30_000 }
+const limit = { timeout: 60_000 }
+/** Of many at once none gives up for want of time. */
+const patient: SceneOptions = { peer: { limits: { parentsTimeoutMs: 40_000 } } }
 
 type Sync = (call: RawGrpcCall, request: SyncPiecesRequest, parent: RustParent) => void
 
@@ -153,7 +155,7 @@ test(
 describe('A parent that', { concurrency: 64 }, () => {
   for (const [name, sync] of bad) {
     it(`${name} costs time and nothing else`, limit, async (t) => {
-      const both = await scene(t, { parents: 2 })
+      const both = await scene(t, { ...patient, parents: 2 })
       const alone = await scene(t)
       for (const { parents } of [both, alone]) {
         const [parent] = parents
@@ -207,7 +209,7 @@ describe('A parent that', { concurrency: 64 }, () => {
   )
 
   it('is RESOURCE_EXHAUSTED for a moment is asked again', limit, async (t) => {
-    const { parents, download, scheduler } = await scene(t)
+    const { parents, download, scheduler } = await scene(t, patient)
     const [parent] = parents
     assert.ok(parent !== undefined)
     parent.onSync = (call, request) => {
@@ -226,7 +228,7 @@ describe('A parent that', { concurrency: 64 }, () => {
     'sends its headers late, each piece twice and fields that nobody knows is a good parent',
     limit,
     async (t) => {
-      const { parents, download } = await scene(t, { length: twoPieces })
+      const { parents, download } = await scene(t, { ...patient, length: twoPieces })
       const [parent] = parents
       assert.ok(parent !== undefined)
       parent.onSync = async (call, { interestedPieceNumbers: numbers }) => {

@@ -25,7 +25,7 @@ kernel() {
   [ -n "$package" ] || { echo 'apt knows no linux-image-amd64; apt-get update may help' >&2; return 1; }
   version=${package#linux-image-}
   # Its own user for downloads may not write here, which it would complain about.
-  (cd "$into" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2)
+  (cd "$into" && apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root download "$package" >&2)
   dpkg-deb --fsys-tarfile "$into/$package"_*.deb | tar -x -C "$into" --wildcards "./boot/vmlinuz-*" \
     "./lib/modules/$version/modules.*" "${directories[@]/#/./lib/modules/$version/kernel/}"
   depmod -b "$into" "$version"
