@@ -12,7 +12,7 @@
 #include <uv.h>
 
 /* Of the interface. */
-enum { VERSION = 2 };
+enum { VERSION = 3 };
 
 /* Hash of the sources, given by the build, so that a binary of other sources can be told without a compiler. */
 #ifndef SOURCES
@@ -226,8 +226,14 @@ struct kept {
   napi_value done, sums, memory;
 };
 
+/* Bytes that are written ahead of what comes; only while the job begins. */
+struct ahead {
+  void *bytes;
+  size_t length;
+};
+
 /* Its number. */
-static napi_value start(napi_env env, const struct job *made, const struct kept *kept) {
+static napi_value start(napi_env env, const struct job *made, const struct kept *kept, struct ahead ahead) {
   napi_value id = NULL;
   struct flow *flow = made->owner;
   struct job *job = malloc(sizeof *job);
@@ -241,7 +247,7 @@ static napi_value start(napi_env env, const struct job *made, const struct kept 
   if (kept->sums != NULL) napi_create_reference(env, kept->sums, 1, &job->state);
   if (kept->memory != NULL) napi_create_reference(env, kept->memory, 1, &job->held);
   pump_running(flow->pump, env, 1);
-  int error = pump_start(flow->pump, job);
+  int error = pump_start(flow->pump, job, ahead.bytes, ahead.length);
   if (error != 0) {
     pump_running(flow->pump, env, -1);
     close(job->socket);
@@ -255,11 +261,21 @@ static napi_value start(napi_env env, const struct job *made, const struct kept 
   return id;
 }
 
-/* socket, file, position, length, done, and the sums of what is received */
+/* Absent, or a part of what is received. */
+static bool ahead_of(napi_env env, napi_value value, uint64_t length, struct ahead *ahead) {
+  napi_valuetype type = napi_undefined;
+  if (napi_typeof(env, value, &type) == napi_ok && type == napi_undefined) return true;
+  if (!bytes_of(env, value, "`ahead` must be a Uint8Array", &ahead->bytes, &ahead->length)) return false;
+  if (ahead->length <= CHUNK_BYTES && ahead->length < length) return true;
+  return refuse(env, "`ahead` must be a part of what is received, of 256 KiB at most");
+}
+
+/* socket, file, position, length, done, and of what is received the sums and the beginning */
 static napi_value start_file(napi_env env, napi_callback_info info, enum way way) {
-  enum { SOCKET, FILE_, POSITION, LENGTH, DONE, SUMS, COUNT };
+  enum { SOCKET, FILE_, POSITION, LENGTH, DONE, SUMS, AHEAD, COUNT };
   napi_value values[COUNT];
   uint64_t length = 0;
+  struct ahead ahead = {NULL, 0};
   struct flow *flow = arguments(env, info, COUNT, values);
   if (flow == NULL) return NULL;
   struct job job = {.way = way, .owner = flow};
@@ -268,11 +284,11 @@ static napi_value start_file(napi_env env, napi_callback_info info, enum way way
   if (!whole(env, values[POSITION], "`position` must be a whole number", whole_max / 2, &job.position)) return NULL;
   if (!whole(env, values[LENGTH], "`length` must be a whole number", whole_max / 2, &length)) return NULL;
   if (!is_function(env, values[DONE])) return NULL;
-  if (way == WAY_RECEIVE && !read_sums(env, values[SUMS], &job.sums)) return NULL;
+  if (way == WAY_RECEIVE && !(read_sums(env, values[SUMS], &job.sums) && ahead_of(env, values[AHEAD], length, &ahead))) return NULL;
   job.length = length;
   job.near = way == WAY_SEND && is_near(job.socket);
   struct kept kept = {.done = values[DONE], .sums = way == WAY_RECEIVE ? values[SUMS] : NULL};
-  return start(env, &job, &kept);
+  return start(env, &job, &kept, ahead);
 }
 
 /* socket, memory, done, sums */
@@ -292,7 +308,7 @@ static napi_value fill_call(napi_env env, napi_callback_info info) {
   if (!is_function(env, values[DONE]) || !read_sums(env, values[SUMS], &job.sums)) return NULL;
   job.memory = memory;
   struct kept kept = {.done = values[DONE], .sums = values[SUMS], .memory = values[MEMORY]};
-  return start(env, &job, &kept);
+  return start(env, &job, &kept, (struct ahead){NULL, 0});
 }
 
 /* Only a hint: what the kernel makes of it, and whether it knows it at all, changes nothing but the time that the first write to each page takes. */
@@ -315,6 +331,15 @@ static napi_value send_call(napi_env env, napi_callback_info info) {
 
 static napi_value receive_call(napi_env env, napi_callback_info info) {
   return start_file(env, info, WAY_RECEIVE);
+}
+
+static napi_value silence_call(napi_env env, napi_callback_info info) {
+  napi_value values[1], result = NULL;
+  uint64_t id = 0;
+  struct flow *flow = arguments(env, info, 1, values);
+  if (flow == NULL || !whole(env, values[0], "`id` must be a whole number", whole_max, &id)) return NULL;
+  napi_create_double(env, (double)pump_silence(flow->pump, id) / 1e6, &result);
+  return result;
 }
 
 static napi_value cancel_call(napi_env env, napi_callback_info info) {
@@ -346,6 +371,7 @@ NAPI_MODULE_INIT() {
     {"receive", receive_call},
     {"fill", fill_call},
     {"largePages", large_pages_call},
+    {"silence", silence_call},
     {"cancel", cancel_call},
   };
   napi_value value = NULL, resource = NULL, name = NULL;

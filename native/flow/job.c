@@ -92,7 +92,8 @@ enum end job_receive(struct job *job) {
   size_t left = job->length - job->outcome.count;
   size_t wanted = least(left, CHUNK_BYTES - (job->position + job->outcome.count) % CHUNK_BYTES);
   if (left == 0 || job->cancelled || !fill(job, job->chunk->bytes, wanted, &job->chunked)) return JOB_ENDS;
-  return job->chunked == wanted ? JOB_WRITES : JOB_WAITS;
+  /* More than that were there before anything came. */
+  return job->chunked >= wanted ? JOB_WRITES : JOB_WAITS;
 }
 
 bool job_write(struct job *job) {

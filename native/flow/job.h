@@ -40,8 +40,9 @@ struct job {
   uint64_t position; /* in the file */
   size_t length;
   uint64_t begun_at;  /* nanoseconds */
+  uint64_t armed_at;  /* since then it waits for its socket, unless somebody works on it */
   struct sums sums;   /* of what was moved, and of what is in the chunk */
-  union chunk *chunk; /* of a job that writes to a file, from its first turn on */
+  union chunk *chunk; /* of a job that writes to a file, from its first turn on, or from the beginning if something is written ahead of what comes */
   size_t chunked;     /* bytes in it: received, not written */
   bool near;          /* sends to a peer on this machine */
   int target;         /* the caller's number of the file: jobs with the same one write one after another */

@@ -1,8 +1,10 @@
 #include "pump.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -100,8 +102,10 @@ static void tell(struct pump *pump, struct job *job) {
   napi_call_threadsafe_function(pump->told, job, napi_tsfn_nonblocking);
 }
 
-static bool arm(struct pump *pump, const struct job *job, int operation) {
+/* Under the mutex. */
+static bool arm(struct pump *pump, struct job *job, int operation) {
   uint32_t ready = job->way == WAY_SEND ? EPOLLOUT : EPOLLIN;
+  job->armed_at = uv_hrtime();
   struct epoll_event event = {.events = ready | EPOLLONESHOT, .data.u64 = job->id};
   return epoll_ctl(pump->epoll, operation, job->socket, &event) == 0;
 }
@@ -306,8 +310,13 @@ static int have_thread(struct pump *pump) {
   return pump->thread_count > 0 ? 0 : -error;
 }
 
-int pump_start(struct pump *pump, struct job *job) {
+int pump_start(struct pump *pump, struct job *job, const void *ahead, size_t length) {
   int error = 0;
+  if (length > 0) {
+    if (!take_chunk(pump, job)) return ENOMEM;
+    memcpy(job->chunk->bytes, ahead, length);
+    job->chunked = length;
+  }
   uv_mutex_lock(&pump->mutex);
   if (pump->stopping) error = ECANCELED;
   if (error == 0) error = have_thread(pump);
@@ -322,12 +331,25 @@ int pump_start(struct pump *pump, struct job *job) {
     }
   }
   uv_mutex_unlock(&pump->mutex);
+  if (error != 0) give_chunk(pump, job);
   return error;
 }
 
 /* Only the thread of the environment changes it. */
 uint64_t pump_last_id(const struct pump *pump) {
   return pump->last_id;
+}
+
+uint64_t pump_silence(struct pump *pump, uint64_t id) {
+  uint64_t silence = 0;
+  uv_mutex_lock(&pump->mutex);
+  struct job *job = job_of(pump, id);
+  if (job != NULL && !job->working) {
+    struct pollfd ready = {.fd = job->socket, .events = job->way == WAY_SEND ? POLLOUT : POLLIN};
+    if (poll(&ready, 1, 0) == 0) silence = uv_hrtime() - job->armed_at;
+  }
+  uv_mutex_unlock(&pump->mutex);
+  return silence;
 }
 
 bool pump_cancel(struct pump *pump, uint64_t id) {

@@ -19,11 +19,15 @@ struct pump;
  * end with it. */
 struct pump *pump_make(napi_env env, void (*on_end)(napi_env env, struct job *job));
 
-/* Takes the job over, its descriptors too. 0, or an errno, and then nothing was taken over. */
-int pump_start(struct pump *pump, struct job *job);
+/* Takes the job over, its descriptors too. 0, or an errno, and then nothing was taken over. `ahead` are `length` bytes, CHUNK_BYTES at most, that are written ahead of what comes,
+ * as a part of it. They are copied, and are in the sums already. */
+int pump_start(struct pump *pump, struct job *job, const void *ahead, size_t length);
 
 /* The number of the job that was started last. */
 uint64_t pump_last_id(const struct pump *pump);
+
+/* Nanoseconds for which its socket has had nothing for the job. 0 while a thread works on it, or it waits for its turn to write, or for a thread; and when it has ended. */
+uint64_t pump_silence(struct pump *pump, uint64_t id);
 
 /* It ends soon, unless the file is slow with what is being written, with ECANCELED as the error of its socket. What was received and not written is lost, although it is in the sums. False: there is no such job, or it has ended. */
 bool pump_cancel(struct pump *pump, uint64_t id);

@@ -53,6 +53,10 @@ export class PacedSlot implements Slot {
     return this.inner.filled
   }
 
+  get silentMs(): number | undefined {
+    return this.inner.silentMs
+  }
+
   space(): Uint8Array | undefined {
     const space = this.inner.space()
     if (space === undefined || space.length === 0 || !this.#pace.limited) return space

@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { createSecureContext, rootCertificates } from 'node:tls'
+import { urlToHttpOptions } from 'node:url'
 import { Scope } from '../util/scope.ts'
 import { type AskSettings, type Response, ask } from './http-ask.ts'
 import { HttpFault } from './http-fault.ts'
@@ -74,8 +75,10 @@ export class Connections {
       try {
         return await this.#ask(url, headers, signal)
       } catch (error) {
-        const stale = error instanceof HttpFault && error.code === 'STALE_CONNECTION'
-        if (!stale || left === 0) throw error
+        const code = error instanceof HttpFault ? error.code : undefined
+        // An origin that sends more than it says may have done so on each of them.
+        if (code === 'STRAY_BYTES') return await this.#ask(url, headers, signal, true)
+        if (code !== 'STALE_CONNECTION' || left === 0) throw error
       }
     }
   }
@@ -92,9 +95,10 @@ export class Connections {
     url: URL,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    anew = false,
   ): Promise<Response> {
     const scope = new Scope([signal, this.#life.signal])
-    const request = await this.#begin(url, headers, scope)
+    const request = await this.#begin(url, headers, scope, anew)
     return ask(request, this.#asking, scope.signal)
   }
 
@@ -103,11 +107,13 @@ export class Connections {
     url: URL,
     headers: Readonly<Record<string, string>>,
     scope: Scope,
+    anew: boolean,
   ): Promise<ClientRequest> {
     let leave = (): void => undefined
     try {
       scope.signal.throwIfAborted()
       leave = await this.#lanes.enter(url.origin, scope.signal)
+      if (anew) this.#forget(url)
       const request = this.#request(url, headers)
       request.once('close', () => {
         scope[Symbol.dispose]()
@@ -119,6 +125,16 @@ export class Connections {
       leave()
       scope[Symbol.dispose]()
       throw error
+    }
+  }
+
+  /** Ends the connections to this origin that are kept: the next request has a new one. */
+  #forget(url: URL): void {
+    const agent = url.protocol === 'https:' ? this.#https : this.#http
+    const { hostname: host, port } = urlToHttpOptions(url)
+    const name = agent.getName({ host, port: port ?? (url.protocol === 'https:' ? 443 : 80) })
+    for (const [key, sockets = []] of Object.entries(agent.freeSockets)) {
+      if (key.startsWith(name)) for (const socket of sockets) socket.destroy()
     }
   }
 

@@ -3,7 +3,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { deferred } from '../util/deferred.ts'
 import { type BodySettings, HttpBody } from './http-body.ts'
-import { type FaultCode, HttpFault, connectionFault, isReset } from './http-fault.ts'
+import { type FaultCode, HttpFault, connectionFault, isReset, isUnparsable } from './http-fault.ts'
 import type { ResponseHeaders } from './http-headers.ts'
 
 /** What an exchange keeps to. */
@@ -23,7 +23,7 @@ export interface Response {
 /**
  * Sends a request that has no body, and waits for the fields of the answer. The signal holds until the request is closed, so it ends the body too.
  *
- * @throws `signal.reason`; HttpFault, STALE_CONNECTION when asking again helps; the errors of Node
+ * @throws `signal.reason`; HttpFault, STALE_CONNECTION when asking again helps, STRAY_BYTES when it does over a new connection; the errors of Node
  */
 export async function ask(
   request: ClientRequest,
@@ -67,14 +67,16 @@ export async function ask(
   })
   request.on('error', (error) => {
     if (body !== undefined) return // it listens by itself, and knows whether it was complete
-    const stale = request.reusedSocket && isReset(error)
-    fail(stale ? new HttpFault('STALE_CONNECTION', error) : connectionFault(error))
+    if (request.reusedSocket && isReset(error)) fail(new HttpFault('STALE_CONNECTION', error))
+    // What is no answer may be the end of the one before, which was longer than it said.
+    else if (request.reusedSocket && isUnparsable(error)) fail(new HttpFault('STRAY_BYTES', error))
+    else fail(connectionFault(error))
   })
   request.once('close', () => {
     closed = true
     clearTimeout(timer)
     signal.removeEventListener('abort', onAbort)
-    answer.reject(new HttpFault('CONNECTION_CLOSED'))
+    if (body === undefined) answer.reject(new HttpFault('CONNECTION_CLOSED'))
     const { socket } = request
     if (socket !== null && !socket.destroyed) socket.on('data', onUnasked)
   })
@@ -91,8 +93,12 @@ function onUnasked(this: Socket): void {
 /** Each field with all its values. Node decodes them as Latin-1, and some origins send UTF-8. */
 function headersOf(incoming: IncomingMessage): ResponseHeaders {
   const fields = Object.entries(incoming.headersDistinct).map(([name, values = []]) => {
-    const texts = values.map((value) => Buffer.from(value, 'latin1').toString())
+    const texts = values.map(decoded)
     return [name, texts.length === 1 ? texts[0] : texts] as const
   })
   return Object.fromEntries(fields)
+}
+
+function decoded(value: string): string {
+  return /[\x80-\xff]/.test(value) ? Buffer.from(value, 'latin1').toString() : value
 }

@@ -33,7 +33,10 @@ type Ending = { readonly is: 'end' } | { readonly is: 'broken'; readonly error: 
 export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
   readonly #request: ClientRequest
   readonly #incoming: IncomingMessage
-  readonly #timer: NodeJS.Timeout
+  readonly #idleTimeoutMs: number
+  #timer: NodeJS.Timeout | undefined
+  /** Of the timer. */
+  #delayMs = 0
   readonly #release: Release | undefined
   #kept: Uint8Array | undefined
   /** Memory of the last chunk that came out of the stream. */
@@ -48,8 +51,10 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
   #left: number
   /** Bytes that passed, and that the stream still brings blanks for. */
   #blanks = 0
-  /** Ends what passes now. */
-  #passing: AbortController | undefined
+  /** Where bytes pass to now. */
+  #passing: Slot | undefined
+  /** Ends what passes. */
+  readonly #stop = new AbortController()
 
   constructor(
     request: ClientRequest,
@@ -59,21 +64,29 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
     this.#request = request
     this.#incoming = incoming
     this.#release = release
-    this.#timer = setTimeout(() => this.#onTime(), idleTimeoutMs).unref()
+    this.#idleTimeoutMs = idleTimeoutMs
+    this.#arm(idleTimeoutMs)
     request.on('error', (error) => {
       this.#cause ??= error
     })
     const { socket, headers } = incoming
     // The parser refuses an answer that has both fields, or a length that is no number.
     this.#left = Number(headers['content-length'] ?? 0)
-    if (socket instanceof Line && Number.isSafeInteger(this.#left)) this.#line = socket
+    if (socket instanceof Line && Number.isSafeInteger(this.#left)) {
+      this.#line = socket
+      // If all of this body passes, what is read here next are the fields of the next answer.
+      if (this.#left >= moveBytesMin) socket.awaitHead()
+    }
     if (release !== undefined) this.#releaseReads(socket, release)
     this.#watchSurplus(socket)
     incoming.pause()
     incoming.on('data', (chunk: Uint8Array) => this.#onChunk(chunk))
     incoming.on('end', () => this.#end({ is: 'end' }))
     incoming.on('error', (error) => this.#end(this.#broken(error)))
-    incoming.on('close', () => this.#end(this.#broken(new HttpFault('CONNECTION_CLOSED'))))
+    incoming.on('close', () => {
+      // An error is made only where there is one: it costs as much as a chunk.
+      if (this.#ending === undefined) this.#end(this.#broken(new HttpFault('CONNECTION_CLOSED')))
+    })
   }
 
   [Symbol.asyncIterator](): this {
@@ -90,46 +103,66 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
     if (this.#ending?.is === 'end') return Promise.resolve({ done: true, value: undefined })
     if (this.#ending?.is === 'broken') return Promise.reject(this.#ending.error)
     this.#waiting = deferred()
-    this.#timer.refresh()
+    this.#refresh()
     if (this.#incoming.isPaused()) this.#incoming.resume()
     return this.#waiting.promise
   }
 
   /**
-   * Bytes go from the connection into the slot and nowhere else, as many as it misses. Resolves with how many, soon after the first of them came; with 0 `next()` goes on.
-   * Instead of `next()`, not beside it.
+   * Bytes go from the connection into the slot and nowhere else, as many as it misses, behind those that have come here already. Resolves with how many, soon after the first
+   * of them came; with 0 `next()` goes on. Instead of `next()`, not beside it.
    *
    * @throws `failure`, and what the slot holds is of no use; what the slot throws
    */
   async pass(slot: Slot): Promise<number> {
     const { fillFrom } = slot
-    const before = slot.filled
-    const missing = slot.piece.length - before
-    if (fillFrom === undefined || missing < moveBytesMin || missing > this.#left) return 0
-    if (this.#kept !== undefined || this.#ending !== undefined) return 0
-    if (this.#incoming.readableLength > 0) return 0
     const line = this.#line
-    const socket = line?.lend()
-    if (line === undefined || socket === undefined) return 0
-    this.#passing = new AbortController()
-    this.#timer.refresh()
+    if (fillFrom === undefined || line === undefined) return 0
+    // Comes as a chunk, and is kept.
+    if (this.#kept === undefined && this.#incoming.readableLength > 0) this.#incoming.read()
+    const before = slot.filled
+    const missing = slot.piece.length - before - (this.#kept?.length ?? 0)
+    if (missing < moveBytesMin || missing > this.#left || this.#ending !== undefined) return 0
+    if (this.#incoming.readableLength > 0 || !this.#put(slot)) return 0
+    const socket = line.lend()
+    if (socket === undefined) {
+      this.#line = undefined
+      return slot.filled - before
+    }
+    this.#passing = slot
+    this.#refresh()
     this.#incoming.resume() // so that blanks are gone as soon as they come
-    let passed = 0
+    const from = slot.filled
+    let count = 0
     try {
-      const count = await fillFrom(socket, this.#passing.signal)
-      // Nothing comes this way any more. Whoever reads here sees why.
-      if (count === 0) this.#line = undefined
-      passed = slot.filled - before
+      count = await fillFrom(socket, this.#stop.signal)
     } catch (error) {
       // What was read and is not kept is lost.
       if (this.#ending === undefined) this.destroy(new HttpFault('CONNECTION_CLOSED'))
       throw error
     } finally {
       this.#passing = undefined
+      const passed = slot.filled - from
+      this.#left -= passed
       this.#blanks = passed
-      line.back(passed)
+      if (line.back(passed)) this.#blanks = 0
     }
-    return passed
+    // Nothing comes this way any more. Whoever reads here sees why.
+    if (count === 0) this.#line = undefined
+    return slot.filled - before
+  }
+
+  /** Into the slot with what has come here. False when that has no place for it now. */
+  #put(slot: Slot): boolean {
+    const kept = this.#kept
+    if (kept === undefined) return true
+    const space = slot.space()
+    if (space === undefined || space.length < kept.length) return false
+    space.set(kept)
+    slot.fill(kept.length)
+    this.#kept = undefined
+    this.#release?.(kept)
+    return true
   }
 
   /** What broke it, if something did. */
@@ -177,9 +210,9 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
   }
 
   #onChunk(came: Uint8Array): void {
-    this.#left -= came.length
     const chunk = this.#blanks === 0 ? came : this.#withoutBlanks(came)
     if (chunk.length === 0) return
+    this.#left -= chunk.length
     this.#came = chunk.buffer
     if (this.#ending !== undefined) return
     const waiting = this.#waiting
@@ -233,7 +266,22 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
 
   #onTime(): void {
     if (this.#waiting === undefined && this.#passing === undefined) return
-    this.destroy(new HttpFault('IDLE_TIMEOUT'))
+    // What was received and is not written yet holds the transfer up, not the origin.
+    const restMs = this.#idleTimeoutMs - (this.#passing?.silentMs ?? this.#idleTimeoutMs)
+    if (restMs > 0) this.#arm(Math.ceil(restMs))
+    else this.destroy(new HttpFault('IDLE_TIMEOUT'))
+  }
+
+  /** The time begins anew. */
+  #refresh(): void {
+    if (this.#delayMs === this.#idleTimeoutMs) this.#timer?.refresh()
+    else this.#arm(this.#idleTimeoutMs)
+  }
+
+  #arm(delayMs: number): void {
+    clearTimeout(this.#timer)
+    this.#delayMs = delayMs
+    this.#timer = setTimeout(() => this.#onTime(), delayMs).unref()
   }
 
   #broken(error: Error): Ending {
@@ -244,7 +292,7 @@ export class HttpBody implements AsyncIterableIterator<Uint8Array, undefined> {
     if (this.#ending !== undefined) return
     this.#ending = ending
     clearTimeout(this.#timer)
-    if (ending.is === 'broken') this.#passing?.abort(ending.error)
+    if (ending.is === 'broken' && this.#passing !== undefined) this.#stop.abort(ending.error)
     const waiting = this.#waiting
     this.#waiting = undefined
     if (ending.is === 'end') waiting?.resolve({ done: true, value: undefined })

@@ -7,6 +7,7 @@ export const faultReasons = {
   ORIGINS_MAX: 'too many origins',
   SOURCE_CLOSED: 'source closed',
   STALE_CONNECTION: 'connection closed',
+  STRAY_BYTES: 'bytes behind another answer',
 } as const
 
 /** See `faultReasons`. */
@@ -26,6 +27,11 @@ export class HttpFault extends Error {
 /** Node tells of a connection that the other side ended as of one that it reset, but that no call of the system failed. */
 export function connectionFault(error: Error): Error {
   return isReset(error) && !('syscall' in error) ? new HttpFault('CONNECTION_CLOSED', error) : error
+}
+
+/** Whether Node's parser met something that is no HTTP; not that the connection ended too early. */
+export function isUnparsable(error: Error): boolean {
+  return 'code' in error && /^HPE_(?!INVALID_EOF_STATE$)/.test(String(error.code))
 }
 
 /** Whether the other side has closed the connection. */

@@ -47,7 +47,6 @@ export class HttpReading {
   readonly #by: Exchanger
   readonly #retries: Retries
   readonly #request: SourceInto
-  readonly #url: string
   /** First byte that is not wanted; undefined: to the end. */
   readonly #end: number | undefined
   /** What the caller's validator stands for. */
@@ -60,11 +59,10 @@ export class HttpReading {
   #first: Version | undefined
 
   constructor(by: Exchanger, retries: Retries, request: SourceInto) {
-    const { offset, length, validator, url } = request
+    const { offset, length, validator } = request
     this.#by = by
     this.#retries = retries
     this.#request = request
-    this.#url = redactUrl(url)
     this.#end = length === undefined ? undefined : offset + length
     this.#wanted = validator === undefined ? undefined : versionOf(validator)
     this.#position = offset
@@ -279,11 +277,23 @@ export class HttpReading {
     }
   }
 
+  /** For errors. */
+  get #url(): string {
+    return redactUrl(this.#request.url)
+  }
+
   #rangeText(): string {
     return `${this.#position}-${this.#end === undefined ? '' : this.#end - 1}`
   }
 
   #attempt(): Attempt {
-    return { url: this.#url, attempts: this.#retries.attempts }
+    const { url } = this.#request
+    const { attempts } = this.#retries
+    return {
+      get url() {
+        return redactUrl(url)
+      },
+      attempts,
+    }
   }
 }

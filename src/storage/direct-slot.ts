@@ -71,7 +71,7 @@ export class DirectSlot extends FillSlot {
     try {
       return await this.#parts.whose.use(async (stop) => {
         const { count, socketFailed } = await move(
-          (done) => flow.fill(socket, memory, done, sums),
+          (done) => (this.transfer = flow.fill(socket, memory, done, sums)),
           (id) => flow.cancel(id),
           stop,
           (came) => {
@@ -85,6 +85,7 @@ export class DirectSlot extends FillSlot {
       if (error instanceof Error && 'code' in error && error.code === 'ERR_FLOW') return 0
       throw error
     } finally {
+      this.transfer = undefined
       this.#moving.resolve()
       this.#moving = undefined
       if (this.released) this.#parts.onEnd()

@@ -8,6 +8,8 @@ import type { SlabPool } from './slabs.ts'
 
 /** Most slabs of one slot: one being filled and two on their way, so that neither the reader nor the disk waits for the other. */
 const slotSlabsMax = 3
+/** Most bytes that the addon writes together with what comes behind them: what it writes in one go. */
+const aheadBytesMax = 256 * 1024
 
 /** What a slot holds until its end. */
 export interface DiskSlotParts {
@@ -116,28 +118,29 @@ export class DiskSlot extends FillSlot {
 
   /**
    * The addon reads the socket, digests and writes. What came counts in any case: it is in the file, and in the sums, which are of no use after a cancel or a failure of
-   * the file.
+   * the file. What lies in the slab is written by the addon too, together with what comes behind it, as long as that is little.
    */
   async #fillFrom(socket: number, signal: AbortSignal): Promise<number> {
     const { native } = this.sum
     if (this.#failure !== undefined) throw this.#failure.error
     if (this.released) throw released()
     if (native === undefined) return 0
-    if (this.#current !== undefined && this.#at > 0) this.#sendRest(this.#current)
+    const ahead = this.#ahead()
     const { flow, sums } = native
     const position = this.piece.offset + this.#sent
-    const missing = this.piece.length - this.filled
+    const missing = this.piece.length - this.#sent
     this.#writing++
     try {
       const moved = await this.#parts.lease.file.use('write', missing, async (file) => {
         const { count, fileError, socketFailed } = await move(
-          (done) => flow.receive(socket, file, position, missing, done, sums),
+          (done) =>
+            (this.transfer = flow.receive(socket, file, position, missing, done, sums, ahead)),
           (id) => flow.cancel(id),
           signal,
-          (came) => this.#came(came),
+          (all) => this.#came(all, ahead?.length ?? 0),
         )
         if (fileError !== undefined) throw fileError
-        return socketFailed ? 0 : count
+        return socketFailed ? 0 : count - (ahead?.length ?? 0)
       })
       return moved
     } catch (error) {
@@ -149,21 +152,29 @@ export class DiskSlot extends FillSlot {
       this.#failure ??= { error }
       throw error
     } finally {
+      this.transfer = undefined
       this.#writing--
       this.#changed()
       if (this.released && this.#writing === 0) this.#end()
     }
   }
 
-  #came(count: number): void {
+  /** All that is in the file now; the first `ahead` bytes of it came out of the slab. None of them, and no others, when it was ended early. */
+  #came(count: number, ahead: number): void {
+    if (count < ahead) return
+    if (ahead > 0) this.#at = this.#digested = 0
     this.#sent += count
-    this.passed(count)
+    this.passed(count - ahead)
   }
 
-  /** A slab that is not full, because what comes behind goes another way. */
-  #sendRest(slab: Uint8Array): void {
-    this.digest(slab, this.#digested, this.#at, true)
+  /** What lies in a slab that is not full, because what comes behind goes another way. Undefined: nothing, or it is too much, and on its own way. */
+  #ahead(): Uint8Array | undefined {
+    const slab = this.#current
+    if (slab === undefined || this.#at === 0) return undefined
+    this.#digested = this.digest(slab, this.#digested, this.#at, true)
+    if (this.#at <= aheadBytesMax) return slab.subarray(0, this.#at)
     this.#send(slab)
+    return undefined
   }
 
   #send(slab: Uint8Array): void {

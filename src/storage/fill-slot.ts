@@ -18,6 +18,8 @@ export abstract class FillSlot implements Slot {
   readonly task: object
   /** The commit under way: it keeps the slot alive until it has ended. */
   committing: Promise<void> | undefined
+  /** The number of the transfer of the addon that runs. */
+  protected transfer: number | undefined
   readonly #sum: PieceSum
   #filled = 0
   /** What the last `space()` gave, as long as it was not filled. */
@@ -42,6 +44,11 @@ export abstract class FillSlot implements Slot {
   /** Digests of what is filled; of the piece when `finish()` has resolved. */
   get sum(): PieceSum {
     return this.#sum
+  }
+
+  /** See `Slot`. */
+  get silentMs(): number | undefined {
+    return this.transfer === undefined ? undefined : this.#sum.native?.flow.silence(this.transfer)
   }
 
   space(): Uint8Array | undefined {

@@ -301,6 +301,7 @@ export class Fetcher {
       { quietMs, slowMs, endMs },
       {
         behind: () => slot.filled * 2 < slot.piece.length,
+        silentMs: () => slot.silentMs,
         onQuiet: () => this.#onQuiet(job),
         onEnd: () => stop(job, { is: 'silent', error: this.#silence(job, endMs) }),
       },

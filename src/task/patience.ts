@@ -19,6 +19,8 @@ const lateMs = 250
 export interface PatienceEvents {
   /** Whether so little has come that it is better to begin anew elsewhere. */
   behind(): boolean
+  /** For how long the sender has sent nothing to those who read by themselves: less than since the last byte where our disk is behind. Undefined: nobody can tell. */
+  silentMs?(): number | undefined
   /** It is quiet now; called once for each silence. */
   onQuiet(): void
   /** It has been quiet for `endMs`; nothing is called after that. */
@@ -60,7 +62,7 @@ export class Patience implements Disposable {
   /** Whether it is time to ask somebody else. */
   get quiet(): boolean {
     if (this.#stopped || this.#held > 0) return false
-    return this.#clock.now() - this.#lastByteAt >= this.#limits.quietMs || this.trickles
+    return this.#idleMs() >= this.#limits.quietMs || this.trickles
   }
 
   /** Whether it has taken so long, and is so far behind, that bytes which come now and then do not count. */
@@ -112,6 +114,11 @@ export class Patience implements Disposable {
     this.stop()
   }
 
+  #idleMs(): number {
+    const idleMs = this.#clock.now() - this.#lastByteAt
+    return Math.min(idleMs, this.#events.silentMs?.() ?? idleMs)
+  }
+
   #arm(delayMs: number): void {
     this.#cancel()
     if (this.#stopped) return
@@ -127,7 +134,7 @@ export class Patience implements Disposable {
     this.#again = !this.#again && this.#clock.now() - this.#dueAt >= lateMs
     if (this.#again) return this.#arm(1)
     if (this.#held > 0) return this.#arm(quietMs)
-    const idleMs = this.#clock.now() - this.#lastByteAt
+    const idleMs = this.#idleMs()
     if (idleMs >= endMs) {
       this.stop()
       return this.#events.onEnd()
@@ -191,6 +198,10 @@ export class WatchedSlot implements Slot {
 
   get filled(): number {
     return this.#slot.filled
+  }
+
+  get silentMs(): number | undefined {
+    return this.#slot.silentMs
   }
 
   space(): Uint8Array | undefined {

@@ -127,6 +127,11 @@ export interface Slot {
    */
   readonly fillFrom?: ((socket: number, signal: AbortSignal) => Promise<number>) | undefined
   /**
+   * Milliseconds for which the socket of a `fillFrom` that runs has had nothing: 0 while what came is on its way to where it is kept, however long that takes, for the sender
+   * waits for us then. Undefined while none runs.
+   */
+  readonly silentMs?: number | undefined
+  /**
    * Forgets what was filled, so that the piece can be read anew from its beginning, say over another transport. Waits for bytes that are still on their way to
    * where they are kept. Nobody may fill meanwhile.
    *

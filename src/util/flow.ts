@@ -37,6 +37,9 @@ export interface NativeFlow {
   /**
    * The same the other way round. `sums` are those of what came before, and hold these bytes too when `done` is called; after a cancel, or a failure of the file, they are
    * of no use. The end of what the socket gives: a count below `length`, 0 in the end.
+   *
+   * @param ahead - the first bytes of the part, which came already and are in the sums: less than all of it, and 256 KiB at most. They are written together with what comes
+   * behind them, and count
    */
   receive(
     socket: number,
@@ -45,6 +48,7 @@ export interface NativeFlow {
     length: number,
     done: FlowDone,
     sums: Uint8Array,
+    ahead?: Uint8Array,
   ): number
   /**
    * The same into memory. Nobody may detach or transfer the buffer of `memory` before `done` is called, for threads write to it until then; that it is not collected is
@@ -55,6 +59,8 @@ export interface NativeFlow {
    * Asks for large pages under memory that is not touched yet: its first use then takes a fraction of the time. A hint. False: the kernel gives none, or there is no whole page in it.
    */
   largePages(memory: Uint8Array): boolean
+  /** Milliseconds for which the socket of a transfer has had nothing. 0 while what came is on its way to where it is kept, however long that takes, and when it has ended. */
+  silence(id: number): number
   /** Ends a transfer: `done` is called soon, with ECANCELED. False: it has ended. */
   cancel(id: number): boolean
 }
@@ -63,7 +69,7 @@ export interface NativeFlow {
 export type FlowDone = (count: number, socketError: number, fileError: number) => void
 
 /** Version of `NativeFlow` that this library was written for. */
-const version = 2
+const version = 3
 
 /** Platforms that a binary is published for. */
 const published: ReadonlySet<string> = new Set(['linux-x64', 'linux-arm64'])

@@ -44,8 +44,35 @@ if (loadFlow() !== undefined) {
       for (let number = 0; number < task.geometry.pieceCount; number++) await read(origin, number)
       // One is in use while the other is on its way back to the pool.
       assert.ok(world.server.accepted - before <= 2)
-      // What was read together with the fields, and the rest that is not worth it.
-      assert.ok(origin.yielded < 4 * 64 * 1024, `${origin.yielded} bytes were yielded`)
+      // Rests that are not worth it.
+      assert.ok(origin.yielded < 4 * 128 * 1024, `${origin.yielded} bytes were yielded`)
+    })
+
+    test('http.read() puts what was read together with the fields into the slot as well', async (t) => {
+      const { task, slot } = await scene(t)
+      const together = await rawServer(t, (socket, [first, last]) => {
+        socket.write(
+          Buffer.concat([Buffer.from(head(first, last - first + 1)), content.bytes(first, 1000)]),
+        )
+        socket.write(content.bytes(first + 1000, last - first - 999))
+      })
+      const inner = await slot(0)
+      let before = 0
+      const whole = filledBy(inner, async (socket, signal) => {
+        before = inner.filled
+        let count = -1
+        // To its end, so that no rest is left for another way.
+        while (count !== 0 && inner.filled < inner.piece.length) {
+          count = (await inner.fillFrom?.(socket, signal)) ?? assert.fail()
+        }
+        return inner.filled - before
+      })
+      const origin = watched(bound(t, together.url, {}))
+      await readPiece({ origin, shownUrl: '', validator: undefined }, inner.piece, whole, never)
+      assert.equal(await inner.finish(), digestOf(content, pieceAt(task.geometry, 0)))
+      assert.equal(origin.yielded, 0)
+      assert.ok(before >= 1000)
+      inner.release()
     })
 
     test('http.read() yields everything with `native: false`', async (t) => {
@@ -98,6 +125,41 @@ if (loadFlow() !== undefined) {
       }
       await readPiece(access, inner.piece, late, never)
       assert.equal(await inner.finish(), digestOf(content, pieceAt(task.geometry, 0)))
+      inner.release()
+    })
+
+    test('http.read() gives an origin all of its time again when the slot was slow before', async (t) => {
+      const { task, slot } = await scene(t)
+      const idleTimeoutMs = 1000
+      let asked = 0
+      let goOn = (): void => undefined
+      const late = await rawServer(t, (socket, [first, last]) => {
+        asked++
+        socket.write(head(first, last - first + 1))
+        goOn = () => setTimeout(() => socket.write(content.bytes(first, last - first + 1)), 200)
+      })
+      const inner = await slot(0)
+      let looks = 0
+      let looked = (): void => undefined
+      const slow = filledBy(inner, async () => {
+        await new Promise<void>((resolve) => (looked = resolve))
+        goOn()
+        return 0
+      })
+      Object.defineProperty(slow, 'silentMs', {
+        get: () => {
+          if (++looks === 2) looked()
+          return idleTimeoutMs - 10
+        },
+      })
+      const access = {
+        origin: bound(t, late.url, { idleTimeoutMs }),
+        shownUrl: '',
+        validator: undefined,
+      }
+      await readPiece(access, inner.piece, slow, never)
+      assert.equal(await inner.finish(), digestOf(content, pieceAt(task.geometry, 0)))
+      assert.deepEqual([asked, looks], [1, 2])
       inner.release()
     })
 

@@ -181,6 +181,42 @@ describe('http on the wire', () => {
     await sources.close()
   })
 
+  test('http.read() asks again over a new connection when it got the end of another answer, and uses none that was kept', async () => {
+    const asked: number[] = []
+    const waiting: Socket[] = []
+    await using server = new ScriptedServer((socket, _, connection) => {
+      asked.push(connection)
+      if (asked.length <= 2) waiting.push(socket)
+      // Two connections are kept. Each answer is longer than it says, which comes out when the next one is due.
+      if (asked.length === 2) for (const each of waiting) each.write(ok)
+      if (asked.length > 2) socket.write(connection <= 2 ? `surplus${ok}` : ok)
+    })
+    const sources = new Sources([http({ retriesMax: 0, keepAliveMs: 3_600_000 })])
+    const origin = sources.bind({ url: await server.url(), headers: {} })
+    await Promise.all([readAll(origin), readAll(origin)])
+    assert.equal(Buffer.from(await readAll(origin)).toString(), 'four')
+    assert.equal(asked.length, 4)
+    assert.equal(asked.at(-1), 3)
+    await gate(() => server.sockets.size === 1)
+    await sources.close()
+  })
+
+  test('http.read() ends with ORIGIN_PROTOCOL when no connection has an answer', async () => {
+    let asked = 0
+    await using server = new ScriptedServer((socket) => {
+      asked++
+      socket.write(asked === 1 ? ok : `surplus${ok}`)
+    })
+    const sources = new Sources([http({ clock: new VirtualClock() })])
+    const origin = sources.bind({ url: await server.url(), headers: {} })
+    await readAll(origin)
+    const { details } = await rejection(readAll(origin), 'ORIGIN_PROTOCOL')
+    assert.match(details.actual, /^HPE_/)
+    // Over the one that was kept, and over a new one.
+    assert.deepEqual([asked, server.connections], [3, 2])
+    await sources.close()
+  })
+
   test('http.read() takes no answer that nobody had asked for', async () => {
     await using server = new ScriptedServer((socket, _, connection) => {
       socket.write(connection === 1 ? ok : ok.replace('four', 'good'))

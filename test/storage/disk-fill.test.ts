@@ -61,6 +61,23 @@ if (loadFlow() !== undefined) {
     )
   })
 
+  test('DiskSlot.fillFrom() leaves what lies in a slab to the addon, and keeps it there when nothing begins', async (t) => {
+    const path = join(tempFolder(t), 'file')
+    writeFileSync(path, '')
+    const { slot, file } = await slotOf(t, path, new SlabPool({ count: 1, slabBytes }))
+    file.write = async () => assert.fail('There is a write')
+    await fillPart(slot, 1000)
+    assert.equal(await slot.fillFrom?.(2 ** 30, never), 0)
+    assert.equal(slot.filled, 1000)
+    const { left, right } = await socketPair(t)
+    left.end(content.bytes(piece.offset + 1000, piece.length - 1000))
+    while (slot.filled < piece.length) await slot.fillFrom?.(fdOf(right), never)
+    assert.equal(await slot.finish(), digestOf(content, piece))
+    const bytes = readFileSync(path).subarray(piece.offset)
+    assert.equal(content.difference(bytes, piece.offset), undefined)
+    slot.release()
+  })
+
   test('DiskSlot.fillFrom() throws the reason of its signal, also one that looks like the failure of a file', async (t) => {
     const path = join(tempFolder(t), 'file')
     writeFileSync(path, '')

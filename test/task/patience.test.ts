@@ -47,6 +47,25 @@ test('Patience.touch() begins the silence anew', async () => {
   patience.stop()
 })
 
+test('Patience takes no time in which the sender waited for us for its silence, where that can be told', async () => {
+  const clock = new VirtualClock()
+  const calls: string[] = []
+  let silentSince = Number.POSITIVE_INFINITY
+  const patience = new Patience(clock, limits, {
+    behind: () => false,
+    silentMs: () => Math.max(0, clock.now() - silentSince),
+    onQuiet: () => calls.push(`quiet ${clock.now()}`),
+    onEnd: () => calls.push(`end ${clock.now()}`),
+  })
+  await clock.pass(100_000)
+  assert.equal(patience.quiet, false)
+  silentSince = clock.now()
+  await clock.pass(1499)
+  assert.deepEqual([patience.quiet, calls.length], [false, 0])
+  await clock.pass(100_000)
+  assert.deepEqual(calls, ['quiet 101500', 'end 160000'])
+})
+
 test('Patience looks once more when its timer is late: what has come is read only after that', async () => {
   for (const comes of [true, false]) {
     const clock = new VirtualClock()

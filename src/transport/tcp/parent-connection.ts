@@ -359,12 +359,13 @@ export class ParentConnection {
     this.#watchStall(transfer, this.#settings.stallTimeoutMs)
   }
 
-  /** One timer for a whole piece: it looks when the last byte came. A wait for the slot is not the parent's fault. */
+  /** One timer for a whole piece: it looks when the last byte came. A wait for the slot, or for its disk, is not the parent's fault. */
   #watchStall(transfer: Transfer, delayMs: number): void {
     const { stallTimeoutMs } = this.#settings
     transfer.stopTimer = this.#clock.after(delayMs, () => {
       if (this.#state.is === 'waiting') transfer.movedAt = this.#clock.now()
-      const leftMs = transfer.movedAt + stallTimeoutMs - this.#clock.now()
+      const idleMs = this.#clock.now() - transfer.movedAt
+      const leftMs = stallTimeoutMs - Math.min(idleMs, transfer.slot.silentMs ?? idleMs)
       if (leftMs > 0) this.#watchStall(transfer, leftMs)
       else this.#onLost(`No byte within ${stallTimeoutMs} ms`)
     })

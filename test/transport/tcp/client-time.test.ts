@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { PeerError } from '../../../src/errors.ts'
+import { abortable } from '../../../src/util/scope.ts'
 import { ManualClock } from '../manual-clock.ts'
 import { never } from '../pair.ts'
 import { PieceSlot } from '../piece-slot.ts'
@@ -90,6 +91,38 @@ describe('TcpClient: time', () => {
     goOn?.()
     await fetched
     assert.ok(content.equals(slot.bytes))
+  })
+
+  it('does not blame the parent for a file that is slow with what came', async (test) => {
+    const clock = new ManualClock()
+    const parent = await rawParent(test, (socket) => socket.write(answer.subarray(0, -1)), {
+      clock,
+      stallTimeoutMs: 3000,
+    })
+    let moving = false
+    const file = {
+      silentMs: 0,
+      fillFrom: (_: number, signal: AbortSignal): Promise<number> => {
+        moving = true
+        return abortable(new Promise<never>(() => undefined), signal)
+      },
+    }
+    const slot = Object.assign(new PieceSlot(piece), file)
+    const failed = assert.rejects(parent.child.read(parent.address, asked, slot, never), (error) =>
+      PeerError.is(error, 'PARENT_UNREACHABLE'),
+    )
+    await until('it moves', () => moving && clock.delays.includes(3000))
+    clock.advance(60_000)
+    await turns()
+    assert.equal(parent.openCount, 1)
+    // Now it is the parent that sends nothing.
+    slot.silentMs = 1000
+    clock.advance(3000)
+    await turns()
+    assert.equal(parent.openCount, 1)
+    slot.silentMs = 3000
+    clock.advance(2000)
+    await failed
   })
 
   it('resets the connection at once when it is aborted', async (test) => {

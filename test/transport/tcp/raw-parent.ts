@@ -69,7 +69,7 @@ export async function rawParent(
 }
 
 /** One piece and its right answer, to be sent as it is or spoilt. */
-export const piece: Piece = Object.freeze({ number: 3, offset: 300_000, length: 100_000 })
+export const piece: Piece = Object.freeze({ number: 3, offset: 600_000, length: 200_000 })
 export const asked: PieceRequest = Object.freeze({ taskId, kind: 'standard', piece })
 export const content: Buffer = contentOf(piece.length, 3)
 export const head: Buffer = encodeContentHead({
