@@ -349,24 +349,6 @@ describe('TcpServer: children that go or stop', () => {
     assert.ok(answersIn(child.bytes())[0]?.content.equals(shelf.content))
   })
 
-  for (const when of ['in the middle', 'before its last part']) {
-    it(`closes when the memory of the piece is transferred to a worker ${when}`, async (test) => {
-      const shelf = new PieceShelf(Buffer.from(new Uint8Array(2 * MiB)), 2 * MiB)
-      let taken = 0
-      const take = async (byteLength: number): Promise<void> => {
-        taken += byteLength
-        if (taken < (when === 'in the middle' ? MiB : shelf.content.length)) return
-        const buffer = shelf.content.buffer as ArrayBuffer
-        if (buffer.byteLength > 0) structuredClone(buffer, { transfer: [buffer] })
-      }
-      const { connect: open } = await serve(test, shelf, { uploadRate: { take } })
-      const child = await open()
-      child.socket.write(request(0))
-      await until('the connection is over', child.closed)
-      assert.ok(child.bytes().length < 2 * MiB)
-    })
-  }
-
   it('gives up a piece that does not appear', async (test) => {
     const clock = new ManualClock()
     const shelf = new PieceShelf(contentOf(100), 100)
