@@ -33,10 +33,8 @@ export class HostChannels {
     const known = this.#channels.get(address)
     // Moved to the end: the map is in order of last use.
     if (known !== undefined) this.#channels.delete(address)
-    const pingsMax = Number.POSITIVE_INFINITY
     const channel =
-      known ??
-      openChannel({ address, idleTimeoutMs: 30_000, pingIntervalMs, pingsMax, ...this.#tls })
+      known ?? openChannel({ address, idleTimeoutMs: 30_000, pingIntervalMs, ...this.#tls })
     this.#channels.set(address, channel)
     if (this.#channels.size > hostChannelsMax) this.#evict()
     return channel

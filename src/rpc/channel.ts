@@ -28,11 +28,6 @@ export interface ChannelOptions {
   readonly pingIntervalMs?: number
   /** Milliseconds that a ping may take before the connection counts as dead. @defaultValue 20000 */
   readonly pingTimeoutMs?: number
-  /**
-   * Pings that `ping()` sends at most while nothing else comes; after them the server is taken for alive. Go servers end a connection at the fourth within five minutes.
-   * @defaultValue 2
-   */
-  readonly pingsMax?: number
   /** Largest message that is taken or sent, in bytes. Costs up to twice this much memory per call. @defaultValue 65 MiB */
   readonly messageBytesMax?: number
 }
@@ -63,7 +58,7 @@ export interface Channel extends Transport {
    * when the connection closes because it is idle. Absent where there is no connection.
    */
   onLost?(listener: () => void): void
-  /** Resolves when the server answers a ping, over a new connection if there is none; see `pingsMax`. Rejects with `Unavailable`. Absent where there is no connection. */
+  /** Resolves when the server gives a sign of life, over a new connection if there is none; see `signOfLife`. Rejects with `Unavailable`. Absent where there is no connection. */
   ping?(): Promise<void>
   /** Ends all calls and connections at once. Later calls fail with `Unavailable`. Calling it again does nothing. */
   close(): void
@@ -93,7 +88,6 @@ export function openChannel(options: ChannelOptions): Channel {
     idleTimeoutMs: options.idleTimeoutMs ?? 120_000,
     pingIntervalMs: options.pingIntervalMs ?? 310_000,
     pingTimeoutMs: options.pingTimeoutMs ?? 20_000,
-    pingsMax: options.pingsMax ?? 2,
     tls: options.tls === undefined ? undefined : tlsOptions(options.tls),
   })
   const messageBytesMax = options.messageBytesMax ?? messageBytesMaxDefault

@@ -20,7 +20,7 @@ import {
   destroyConnection,
   frameBytesMax,
   keepAlive,
-  pinged,
+  signOfLife,
   streamWindowBytes,
 } from './connection.ts'
 
@@ -30,7 +30,6 @@ export interface ClientSessionOptions {
   readonly idleTimeoutMs: number
   readonly pingIntervalMs: number
   readonly pingTimeoutMs: number
-  readonly pingsMax: number
   readonly tls?: ConnectionOptions | undefined
 }
 
@@ -66,8 +65,6 @@ export class ClientSession implements SessionManager {
   readonly #links = new Set<Link>()
   readonly #onLost = new Set<() => void>()
   #pinging: Promise<void> | undefined
-  /** Sent by `ping()` since the last byte of an answer came. */
-  #pings = 0
 
   constructor(target: DialTarget, options: ClientSessionOptions) {
     this.#target = target
@@ -100,10 +97,7 @@ export class ClientSession implements SessionManager {
     this.#onLost.add(listener)
   }
 
-  /**
-   * Resolves when the server answers a ping, over a new connection if there is none. Node allows few at once, so all who ask meanwhile share one. After `pingsMax` answers
-   * to nothing but pings it resolves at once.
-   */
+  /** Resolves when the server gives a sign of life, over a new connection if there is none. All who ask meanwhile share one. */
   ping(): Promise<void> {
     this.#pinging ??= this.#ping().finally(() => {
       this.#pinging = undefined
@@ -111,10 +105,8 @@ export class ClientSession implements SessionManager {
     return this.#pinging
   }
 
-  /** Part of Connect's contract. What a Go server sends gives it back its patience with pings. */
-  notifyResponseByteRead(): void {
-    this.#pings = 0
-  }
+  /** Part of Connect's contract. Nothing here goes by what comes, so there is nothing to note. */
+  notifyResponseByteRead(): void {}
 
   /** any → closed. Ends every connection and call at once; later calls fail. */
   close(): void {
@@ -127,9 +119,7 @@ export class ClientSession implements SessionManager {
 
   async #ping(): Promise<void> {
     const { session } = await this.#ready()
-    if (this.#pings >= this.#options.pingsMax) return
-    this.#pings++
-    await pinged(session)
+    await signOfLife(session)
   }
 
   #ready(): Promise<Link> | Link {
@@ -154,7 +144,6 @@ export class ClientSession implements SessionManager {
       },
     })
     const link: Link = { session, socket, calls: 0, idle: undefined }
-    this.#pings = 0
     this.#links.add(link)
     session.once('close', () => this.#forget(link))
     session.once('goaway', () => this.#lose(link))

@@ -32,14 +32,18 @@ export function destroyConnection({ session, socket }: Connection, error?: Error
   })
 }
 
-/** Resolves when the other side answers a ping, however late. Rejects with `Unavailable` when the connection ends before. */
-export function pinged(session: Http2Session): Promise<void> {
+/**
+ * Resolves when the other side gives a sign of life, however late: it acknowledges settings that change nothing, which every side does at once. A PING is answered just as
+ * well, but Go servers end a connection at the fourth within five minutes. Rejects with `Unavailable` when the connection ends before. One at a time: at the eleventh without
+ * an answer Node ends the connection.
+ */
+export function signOfLife(session: Http2Session): Promise<void> {
   return new Promise((resolve, reject) => {
     const lost = (): void => reject(new ConnectError('Connection is lost', Code.Unavailable))
-    // ping() throws on a destroyed session, whose 'close' may still be on its way.
+    // settings() throws on a destroyed session, whose 'close' may still be on its way.
     if (session.destroyed) return lost()
     session.once('close', lost)
-    session.ping((error) => {
+    session.settings({}, (error) => {
       session.off('close', lost)
       if (error === null) resolve()
       else lost()

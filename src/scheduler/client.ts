@@ -5,7 +5,7 @@ import type { Channel } from '../rpc/channel.ts'
 import type { HostFigures } from '../rpc/convert-host.ts'
 import { parentOf } from '../rpc/convert-peer.ts'
 import { taskFacts } from '../rpc/convert-task.ts'
-import type { Geometry } from '../task/piece.ts'
+import type { Geometry, Range } from '../task/piece.ts'
 import type { Announcer, Parent, Registration, Session, TaskSpec } from '../task/ports.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import { abortable } from '../util/scope.ts'
@@ -47,11 +47,13 @@ export interface SchedulerClientOptions {
   readonly random?: () => number
 }
 
-/** A task that is kept here whole. */
+/** A task that is kept here, whole or in part. */
 export interface Held {
   readonly peerId: string
   readonly spec: TaskSpec
   readonly geometry: Geometry
+  /** Of a standard task that is not here whole: what is. */
+  readonly range?: Range
   /** Copies that were asked for, of a persistent cache task. @defaultValue 1 */
   readonly replicas?: number
 }
@@ -190,7 +192,7 @@ export class SchedulerClient implements Announcer {
   }
 
   /**
-   * Tells the scheduler that this task is kept here whole, so that it offers this host as a parent. A standard task is registered with
+   * Tells the scheduler that this task is kept here, so that it offers this host as a parent. A standard task is registered with
    * `metadata_only`; an older scheduler, which does not know that, is answered what it wants to hear (controlplane 1.6). A persistent cache task
    * is imported again, which the embedded scheduler takes for the same task.
    */
@@ -200,7 +202,7 @@ export class SchedulerClient implements Announcer {
       const replicas = held.replicas ?? spec.replicas ?? 1
       return this.#cache.importTask({ peerId, spec, geometry, replicas }, signal)
     }
-    return this.#hold({ peerId, spec, geometry }, false, signal)
+    return this.#hold(held, false, signal)
   }
 
   /** Written content is here: the scheduler shall know it, whatever it knew before. See `announceHeld`. */
@@ -213,6 +215,7 @@ export class SchedulerClient implements Announcer {
       peerId: held.peerId,
       spec: held.spec,
       geometry: held.geometry,
+      ...(held.range === undefined ? {} : { range: held.range }),
       needBackToSource: false,
       // A scheduler that takes this for a download must trigger no seed for it.
       backToSource: 'never',

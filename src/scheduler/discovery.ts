@@ -9,6 +9,7 @@ import { present, shortText, u64 } from '../rpc/convert.ts'
 import { type HostFigures, isAddress, isPort } from '../rpc/convert-host.ts'
 import { Health, HealthCheckResponse_ServingStatus } from '../rpc/gen/grpc/health/v1/health_pb.ts'
 import {
+  type ListSchedulersResponse,
   Manager,
   type Scheduler as SchedulerEntry,
   SourceType,
@@ -17,6 +18,7 @@ import { rpcError } from '../rpc/rpc-error.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import { abortable, Scope } from '../util/scope.ts'
 import { unavailable } from './failure.ts'
+import { Vigil } from './vigil.ts'
 
 /** Schedulers that are taken from a manager or a name, at most. */
 export const schedulersMax = 256
@@ -24,7 +26,7 @@ export const schedulersMax = 256
 export const healthChecksMax = 16
 /** Time for one health check, connecting included, in milliseconds. */
 export const healthCheckMs = 3_000
-/** Time for the question to the manager, in milliseconds. */
+/** Time for the question to a manager that gives signs of life, in milliseconds. */
 export const managerCallMs = 10_000
 /** Pause after a look that failed, in milliseconds. While a scheduler is known it doubles from failure to failure, up to the pause between two looks. */
 export const emptyRetryMs = 2_000
@@ -67,6 +69,7 @@ export class Discovery {
   readonly #options: DiscoveryOptions
   readonly #clock: Clock
   readonly #lifetime = new AbortController()
+  readonly #vigil: Vigil
   #addresses: readonly string[] = []
   #running: Promise<readonly string[]> | undefined
   #lastError: string | undefined
@@ -77,6 +80,7 @@ export class Discovery {
   constructor(options: DiscoveryOptions) {
     this.#options = options
     this.#clock = options.clock ?? systemClock
+    this.#vigil = new Vigil(this.#clock)
   }
 
   /** The schedulers as found last, `ip:port`, sorted. */
@@ -110,6 +114,7 @@ export class Discovery {
   close(): void {
     const what = 'The search for schedulers'
     this.#lifetime.abort(new PeerError('CLOSED', `${what} was closed`, { what }))
+    this.#vigil.close()
     this.#release()
   }
 
@@ -207,8 +212,10 @@ export class Discovery {
         schedulerClusterId: u64(schedulerClusterId ?? 0),
         ...present({ idc, location }),
       }
-      const options = { signal: this.#lifetime.signal, timeoutMs: managerCallMs }
-      const { schedulers } = await createClient(Manager, channel).listSchedulers(request, options)
+      const manager = createClient(Manager, channel)
+      const ask = (signal: AbortSignal): Promise<ListSchedulersResponse> =>
+        manager.listSchedulers(request, { signal, timeoutMs: managerCallMs })
+      const { schedulers } = await this.#vigil.call(channel, ask, this.#lifetime.signal)
       return await this.#serving(schedulers.slice(0, schedulersMax))
     } finally {
       channel.close()

@@ -5,7 +5,6 @@ import { publish } from '../hooks.ts'
 import { type Channel, localAddress } from '../rpc/channel.ts'
 import { Scheduler } from '../rpc/gen/scheduler/v2/scheduler_pb.ts'
 import type { Clock } from '../util/clock.ts'
-import { Scope } from '../util/scope.ts'
 import { Vigil } from './vigil.ts'
 
 /** For this long after a failure a scheduler is asked last, in milliseconds: others wait for nothing meanwhile. */
@@ -62,19 +61,9 @@ export class SchedulerNode {
 
   /** Makes a unary call. Rejects with what it fails with: with `Unavailable` when the scheduler gives no sign of life meanwhile. */
   async call<T>(call: Call<T>, signal: AbortSignal, timeoutMs: number): Promise<T> {
-    using scope = new Scope([signal])
-    let silence: ConnectError | undefined
-    const answered = this.expect((error) => {
-      silence = error
-      scope.abort(error)
-    })
-    try {
-      return await call(this.client, { signal: scope.signal, timeoutMs })
-    } catch (error) {
-      throw silence ?? error
-    } finally {
-      answered()
-    }
+    const ask = (during: AbortSignal): Promise<T> =>
+      call(this.client, { signal: during, timeoutMs })
+    return await this.#vigil.call(this.#channel, ask, signal)
   }
 
   /** any → up: it answered. */

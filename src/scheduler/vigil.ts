@@ -1,6 +1,7 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import { Pulse } from '../task/pulse.ts'
 import type { Clock } from '../util/clock.ts'
+import { Scope } from '../util/scope.ts'
 
 /** A way to somebody who can be asked for a sign of life; see `Channel`. Without `ping` there is no connection that could be dead. */
 export interface Pinged {
@@ -43,6 +44,27 @@ export class Vigil {
     this.#waits.add(wait)
     this.#pulse.look()
     return () => this.#waits.delete(wait)
+  }
+
+  /** Makes a call. Rejects with what it fails with: with `Unavailable` when who is asked gives no sign of life meanwhile. */
+  async call<T>(
+    asked: Pinged,
+    call: (signal: AbortSignal) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    using scope = new Scope([signal])
+    let silence: ConnectError | undefined
+    const answered = this.begin(asked, (error) => {
+      silence = error
+      scope.abort(error)
+    })
+    try {
+      return await call(scope.signal)
+    } catch (error) {
+      throw silence ?? error
+    } finally {
+      answered()
+    }
   }
 
   /** Looks after nobody any more. */

@@ -216,6 +216,18 @@ for (const [where, backToSource] of [
   })
 }
 
+matrixTest(11, 'a scheduler and a daemon give signs of life as often as asked', async (t) => {
+  const site = await Site.start(t, { daemons: 1 })
+  for (const { address } of [site.scheduler, ...site.daemons]) {
+    const channel = openChannel({ address })
+    cleanup(t, () => channel.close())
+    let lost = 0
+    channel.onLost?.(() => lost++)
+    for (let asked = 0; asked < 200; asked++) await channel.ping?.()
+    assert.equal(lost, 0)
+  }
+})
+
 /** A peer in this process for schedulers that no site has. */
 async function startPeer(t: TestContext, options: PeerOptions): Promise<Peer> {
   const peer = await Peer.start({ store: { dir: tempFolder(t) }, ...options })

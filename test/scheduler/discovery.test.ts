@@ -11,6 +11,7 @@ import {
 } from '../../src/rpc/gen/grpc/health/v1/health_pb.ts'
 import { type ListSchedulersRequest, Manager } from '../../src/rpc/gen/manager/v2/manager_pb.ts'
 import { Discovery, type DiscoveryOptions } from '../../src/scheduler/discovery.ts'
+import { beatMs, deadBeats } from '../../src/task/pulse.ts'
 import { deferred } from '../../src/util/deferred.ts'
 import { VirtualClock } from '../sim/clock.ts'
 
@@ -26,6 +27,10 @@ class Town {
   readonly dead = new Set<string>()
   readonly requests: ListSchedulersRequest[] = []
   managerDown = false
+  /** It answers no question. */
+  managerHangs = false
+  /** Whoever is asked for a sign of life gives one. */
+  alive = true
   checks = 0
   most = 0
   open = 0
@@ -37,6 +42,7 @@ class Town {
         listSchedulers: (request) => {
           this.requests.push(request)
           if (this.managerDown) throw new ConnectError('Down', Code.Unavailable)
+          if (this.managerHangs) return deferred<never>().promise
           const schedulers = this.list.map(({ ip, port, cluster = 1n }) => {
             return { ip, port, schedulerClusterId: cluster, schedulerCluster: { id: cluster } }
           })
@@ -56,6 +62,7 @@ class Town {
     })
     return {
       ...channel,
+      ping: () => (this.alive ? Promise.resolve() : deferred<void>().promise),
       close: () => {
         this.open--
         channel.close()
@@ -218,6 +225,28 @@ test('Discovery says when it finds nothing, and soon looks again', async (t) => 
   await clock.pass(2_100)
   assert.deepEqual(discovery.addresses, ['10.0.0.1:8002'])
 })
+
+for (const alive of [true, false]) {
+  test(`Discovery ${alive ? 'waits for a manager that is busy' : 'gives up a manager that is silent'}, and answers ${alive ? '' : 'no '}pings`, async (t) => {
+    const clock = new VirtualClock()
+    const town = new Town()
+    town.managerHangs = true
+    town.alive = alive
+    const discovery = discoveryFor(t, town, clock)
+    const told = discovery.start(signal).catch((error: unknown) => error)
+    await clock.pass(deadBeats * beatMs)
+    const silent = Promise.race([told, clock.settle().then(() => 'nothing')])
+    if (alive) assert.equal(await silent, 'nothing')
+    else assert.ok(PeerError.is(await silent, 'SCHEDULER_UNAVAILABLE'))
+    assert.equal(town.open, alive ? 1 : 0)
+    town.managerHangs = false
+    town.list = [{ ip: '10.0.0.1', port: 8002 }]
+    await clock.pass(2_100)
+    assert.deepEqual(discovery.addresses, alive ? [] : ['10.0.0.1:8002'])
+    discovery.close()
+    assert.equal(clock.pending, 0)
+  })
+}
 
 test('Discovery asks a manager with hundreds of schedulers for the health of a few at a time', async (t) => {
   const town = new Town()

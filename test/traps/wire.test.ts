@@ -244,7 +244,6 @@ describe('The process', () => {
           idleTimeoutMs: 1000,
           pingIntervalMs: 60_000,
           pingTimeoutMs: 1000,
-          pingsMax: 2,
         },
       )
       cleanup(t, () => session.close())
