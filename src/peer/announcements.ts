@@ -1,6 +1,7 @@
 import { PeerError } from '../errors.ts'
 import type { SchedulerClient } from '../scheduler/client.ts'
 import type { KeptTask, Store, TaskRecord } from '../storage/store.ts'
+import { numbersIn, type Range } from '../task/piece.ts'
 import type { TaskSpec } from '../task/ports.ts'
 import type { Clock } from '../util/clock.ts'
 import { abortable } from '../util/scope.ts'
@@ -41,16 +42,18 @@ export class Announcements {
   }
 
   /**
-   * Makes a complete task known, and watches for its end. One that is dropped meanwhile is made unknown again. Never throws: when nobody can be told, the
-   * next round tells.
+   * Makes a task known, and watches for its end. One that is dropped meanwhile is made unknown again. Never throws: when nobody can be told, the next round tells.
+   *
+   * @param range - when the task is not complete: what of it lies here
    */
-  async announce(task: KeptTask): Promise<void> {
+  async announce(task: KeptTask, range?: Range): Promise<void> {
     const { scheduler, lifetime } = this.#parts
     const spec = this.#specOf(task.record)
     // Its time is over: collection drops it. Or it was dropped, or damaged, before its turn came.
-    if (spec === undefined || !task.complete || !this.#lies(task)) return
+    if (spec === undefined || !this.#lies(task) || !holds(task, range)) return
     this.watch(task)
-    const held = { peerId: this.#nameOf(task), spec, geometry: task.geometry }
+    const part = task.complete || range === undefined ? {} : { range }
+    const held = { peerId: this.#nameOf(task), spec, geometry: task.geometry, ...part }
     const owner = scheduler.ownerOf(spec.id)
     let told = false
     try {
@@ -63,7 +66,7 @@ export class Announcements {
     if (!this.#lies(task)) return this.#gone(task)
     // The end may have been announced, and then put off.
     this.watch(task)
-    if (told) this.#note(task, owner)
+    if (told && part.range === undefined) this.#note(task, owner)
   }
 
   /** A written file is made known, with the number of copies that the network shall keep. @throws PeerError SCHEDULER_UNAVAILABLE, SCHEDULER_REFUSED */
@@ -223,6 +226,13 @@ export class Announcements {
   #lies(task: KeptTask): boolean {
     return this.#lying(task.record.id).includes(task)
   }
+}
+
+/** Whether all of the task, or of this part of it, lies here. */
+export function holds(task: KeptTask, range: Range | undefined): boolean {
+  if (task.complete) return true
+  if (range === undefined || range.start >= task.geometry.contentLength) return false
+  return numbersIn(task.geometry, range).every((number) => task.has(number))
 }
 
 function expected(error: unknown): boolean {

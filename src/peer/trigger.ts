@@ -11,6 +11,7 @@ import type {
 } from '../rpc/gen/dfdaemon/v2/dfdaemon_pb.ts'
 import { pieceAt } from '../task/piece.ts'
 import { Scope } from '../util/scope.ts'
+import { holds } from './announcements.ts'
 import { downloadSettings } from './download-settings.ts'
 import { type OutputWish, type PermittedOutput, permitOutput } from './permission.ts'
 import { pieceNews } from './piece-news.ts'
@@ -119,7 +120,8 @@ export class Trigger {
     // Not tied to the call: a scheduler that restarts must not stop its seeds.
     const scope = new Scope([this.#signals.lifetime])
     const ids = { hostId: this.#world.host.id, peerId: this.#world.newPeerId() }
-    const before = this.#tasks.find(want.spec.id)?.task
+    const found = this.#tasks.find(want.spec.id)?.task
+    const before = found !== undefined && holds(found, want.range) ? found : undefined
     let opened: Opened | undefined
     let release = (): void => undefined
     let sound = Promise.resolve()
@@ -127,9 +129,9 @@ export class Trigger {
       opened = await this.#tasks.open(want, scope.signal)
       const { task, share } = opened
       release = task.hold()
-      // Nothing registers for what lay here already: whoever ordered it would take that for a failure. A real daemon announces it as held, too.
-      const held = task === before && share === undefined && want.spec.kind === 'standard'
-      const known = held ? this.#world.announcements.announce(task) : undefined
+      // Nothing registers for what lay here already: whoever ordered it would take that for a failure. A real daemon announces what it has whole, too.
+      const held = task === before && want.spec.kind === 'standard'
+      const known = held ? this.#world.announcements.announce(task, want.range) : undefined
       // Waited for below, unless the caller is gone.
       known?.catch(() => undefined)
       sound = this.#verify(opened, scope.signal)

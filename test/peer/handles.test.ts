@@ -207,6 +207,25 @@ test('backToSource never stays a guarantee when the download it joined is cancel
   assert.equal(from.requests.length, before)
 })
 
+test("Download that was cancelled makes its peer nobody's parent, and nobody waits for it", async (t) => {
+  const from = await origin(t, { length: 24 * mib, bytesPerSecond: 8 * mib })
+  const hub = await startPeer(t)
+  const scheduler = hub.schedulerAddress
+  const first = await startPeer(t, { scheduler })
+  const controller = new AbortController()
+  const gone = assert.rejects(first.download(from.url, { signal: controller.signal }).done)
+  await from.until(({ counts }) => counts.bytes > 9 * mib)
+  controller.abort(new Error('gone'))
+  await gone
+  const before = from.counts.bytes
+  const second = await startPeer(t, { scheduler })
+  const download = second.download(from.url)
+  const asked = from.until(({ counts }) => counts.bytes > before + mib)
+  const done = download.done
+  await within(t, 3000, asked)
+  assert.equal((await done).traffic.peers, 0)
+})
+
 test('Download cancelled while it waits for another run rejects at once', async (t) => {
   const from = await origin(t, { length: 9 * mib })
   const peer = await startPeer(t, { limits: { parentsTimeoutMs: 8000 } })

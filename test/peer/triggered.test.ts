@@ -44,3 +44,31 @@ for (const range of [undefined, { start: 0, length: 5 << 20 }]) {
     assert.equal(traffic.peers, length)
   })
 }
+
+test('DownloadTask of a part that lies here makes this host known as a parent of that part', async (t) => {
+  const from = await origin(t, { length })
+  const hub = await startPeer(t)
+  const scheduler = hub.schedulerAddress
+  const seed = await startPeer(t, { scheduler, seedPeer: true })
+  const { id } = await seed.download(from.url, { range: { start: 0, length: 8 << 20 } }).done
+  await forget(t, hub, seed.hostId, id)
+  const before = from.counts.bytes
+  for (const range of [
+    { start: 5, length: 5 << 20 },
+    { start: 6 << 20, length: 1 << 20 },
+  ]) {
+    const child = await startPeer(t, { scheduler })
+    const begun = performance.now()
+    const download = child.download(from.url, { range })
+    const bytes = await download.bytes()
+    t.diagnostic(`${Math.round(performance.now() - begun)} ms`)
+    assert.equal(bytes.length, range.length)
+    verifyBytes(bytes, from.content, range.start)
+    assert.equal((await download.done).traffic.source, 0)
+    // A question for the length takes a byte.
+    assert.ok(from.counts.bytes - before < 100, `${from.counts.bytes - before}`)
+  }
+  const late = await startPeer(t, { scheduler })
+  const { source, peers } = (await late.download(from.url).done).traffic
+  assert.equal(source + peers, length)
+})
