@@ -26,7 +26,7 @@ export interface ChannelOptions {
   readonly idleTimeoutMs?: number
   /** Milliseconds between keep-alive pings. Go servers punish less than five minutes. @defaultValue 310000 */
   readonly pingIntervalMs?: number
-  /** Milliseconds that a ping may take before the connection counts as dead. @defaultValue 20000 */
+  /** Milliseconds that a ping, or a sign of life, may take before the connection counts as dead. @defaultValue 20000 */
   readonly pingTimeoutMs?: number
   /** Largest message that is taken or sent, in bytes. Costs up to twice this much memory per call. @defaultValue 65 MiB */
   readonly messageBytesMax?: number

@@ -118,8 +118,7 @@ export class ClientSession implements SessionManager {
   }
 
   async #ping(): Promise<void> {
-    const { session } = await this.#ready()
-    await signOfLife(session)
+    await signOfLife(await this.#ready(), this.#options.pingTimeoutMs)
   }
 
   #ready(): Promise<Link> | Link {

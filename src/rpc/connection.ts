@@ -33,18 +33,27 @@ export function destroyConnection({ session, socket }: Connection, error?: Error
 }
 
 /**
- * Resolves when the other side gives a sign of life, however late: it acknowledges settings that change nothing, which every side does at once. A PING is answered just as
- * well, but Go servers end a connection at the fourth within five minutes. Rejects with `Unavailable` when the connection ends before. One at a time: at the eleventh without
- * an answer Node ends the connection.
+ * Resolves when the other side gives a sign of life: it acknowledges settings that change nothing, which every side does at once. A PING is answered just as well, but Go
+ * servers end a connection at the fourth within five minutes. Rejects with `Unavailable` when the connection ends before. Without an answer in time it is destroyed: packets
+ * may go nowhere, and whoever calls next shall have a new one. One at a time: at the eleventh without an answer Node ends the connection.
  */
-export function signOfLife(session: Http2Session): Promise<void> {
+export function signOfLife(connection: Connection, timeoutMs: number): Promise<void> {
+  const { session } = connection
   return new Promise((resolve, reject) => {
-    const lost = (): void => reject(new ConnectError('Connection is lost', Code.Unavailable))
+    const lost = (): void => {
+      clearTimeout(overdue)
+      reject(new ConnectError('Connection is lost', Code.Unavailable))
+    }
+    const overdue = setTimeout(() => {
+      const text = `No sign of life in ${timeoutMs} ms`
+      destroyConnection(connection, new ConnectError(text, Code.Unavailable))
+    }, timeoutMs).unref()
     // settings() throws on a destroyed session, whose 'close' may still be on its way.
     if (session.destroyed) return lost()
     session.once('close', lost)
     session.settings({}, (error) => {
       session.off('close', lost)
+      clearTimeout(overdue)
       if (error === null) resolve()
       else lost()
     })

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Channel, openChannel } from '../../src/rpc/channel.ts'
+import { type Channel, type ChannelOptions, openChannel } from '../../src/rpc/channel.ts'
 import { rpcError } from '../../src/rpc/rpc-error.ts'
 import { cleanup, type Ending } from '../support/cleanup.ts'
 import { type Bench, bench } from './bench.ts'
 
-function pinging(t: Ending, port: number): { readonly channel: Channel; ping(): Promise<void> } {
-  const channel = openChannel({ address: `127.0.0.1:${port}` })
+function pinging(
+  t: Ending,
+  port: number,
+  options: Omit<ChannelOptions, 'address'> = {},
+): { readonly channel: Channel; ping(): Promise<void> } {
+  const channel = openChannel({ address: `127.0.0.1:${port}`, ...options })
   cleanup(t, () => channel.close())
   const ping = (): Promise<void> => channel.ping?.() ?? Promise.reject(new TypeError('No ping'))
   return { channel, ping }
@@ -60,6 +64,16 @@ test('Channel.ping() waits for a server that is silent, and rejects when the cha
   channel.close()
   await rejected
   await assert.rejects(ping(), unavailable)
+})
+
+test('Channel.ping() ends a connection that gives no sign of life in time, and the next call has a new one', async (t) => {
+  const on = await bench(t)
+  const { ping } = pinging(t, on.tap.port, { pingTimeoutMs: 300 })
+  await ping()
+  // What is sent over this connection goes nowhere from now on. New ones work.
+  on.tap.pause()
+  await assert.rejects(ping(), unavailable)
+  await ping()
 })
 
 test('Channel.ping() rejects where nobody listens', async (t) => {
