@@ -115,7 +115,7 @@ export class Peer implements AsyncDisposable {
 
   /**
    * Memory for `options.into` of a download, into which an RDMA transport reads without a copy; without such a transport it is ordinary memory. It is registered with
-   * the network card until nobody has it in hand any more, and cannot be transferred to a worker thread (a transfer copies it).
+   * the network card until nobody has it in hand any more, and is not to be transferred to a worker thread: Node.js 20 copies it, later versions refuse.
    *
    * @param byteLength - from 1 up to what one `Uint8Array` holds
    * @throws RangeError for another length; PeerError CLOSED, TOO_LARGE when the machine has no such memory

@@ -40,24 +40,35 @@ export function destroyConnection({ session, socket }: Connection, error?: Error
 export function signOfLife(connection: Connection, timeoutMs: number): Promise<void> {
   const { session } = connection
   return new Promise((resolve, reject) => {
+    const inTime = giveUpLater(connection, `No sign of life in ${timeoutMs} ms`, timeoutMs)
     const lost = (): void => {
-      clearTimeout(overdue)
+      inTime()
       reject(new ConnectError('Connection is lost', Code.Unavailable))
     }
-    const overdue = setTimeout(() => {
-      const text = `No sign of life in ${timeoutMs} ms`
-      destroyConnection(connection, new ConnectError(text, Code.Unavailable))
-    }, timeoutMs).unref()
     // settings() throws on a destroyed session, whose 'close' may still be on its way.
     if (session.destroyed) return lost()
     session.once('close', lost)
     session.settings({}, (error) => {
       session.off('close', lost)
-      clearTimeout(overdue)
-      if (error === null) resolve()
-      else lost()
+      if (error !== null) return lost()
+      inTime()
+      resolve()
     })
   })
+}
+
+/** Destroys a connection unless the returned function is called in time. When this process itself stood still, an answer that is there already is read first. */
+function giveUpLater(connection: Connection, text: string, timeoutMs: number): () => void {
+  let turn: NodeJS.Immediate | undefined
+  const timer = setTimeout(() => {
+    turn = setImmediate(() => {
+      destroyConnection(connection, new ConnectError(text, Code.Unavailable))
+    })
+  }, timeoutMs).unref()
+  return () => {
+    clearTimeout(timer)
+    clearImmediate(turn)
+  }
 }
 
 /**
@@ -67,21 +78,18 @@ export function signOfLife(connection: Connection, timeoutMs: number): Promise<v
  */
 export function keepAlive(connection: Connection, intervalMs: number, timeoutMs: number): void {
   const { session } = connection
-  let overdue: NodeJS.Timeout | undefined
+  let inTime: (() => void) | undefined
   const beat = setInterval(() => {
     // ping() throws on a destroyed session, whose 'close' may still be on its way.
-    if (session.destroyed || overdue !== undefined) return
-    overdue = setTimeout(() => {
-      const lost = new ConnectError(`No answer to a ping in ${timeoutMs} ms`, Code.Unavailable)
-      destroyConnection(connection, lost)
-    }, timeoutMs).unref()
+    if (session.destroyed || inTime !== undefined) return
+    inTime = giveUpLater(connection, `No answer to a ping in ${timeoutMs} ms`, timeoutMs)
     session.ping(() => {
-      clearTimeout(overdue)
-      overdue = undefined
+      inTime?.()
+      inTime = undefined
     })
   }, intervalMs).unref()
   session.once('close', () => {
     clearInterval(beat)
-    clearTimeout(overdue)
+    inTime?.()
   })
 }

@@ -1,11 +1,12 @@
 import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { createSecureContext, rootCertificates } from 'node:tls'
+import { setImmediate as turn } from 'node:timers/promises'
 import { urlToHttpOptions } from 'node:url'
 import { Scope } from '../util/scope.ts'
 import { type AskSettings, type Response, ask } from './http-ask.ts'
 import { HttpFault } from './http-fault.ts'
-import { LineAgent } from './line.ts'
+import { Line, LineAgent } from './line.ts'
 import { OriginLanes } from './origin-lanes.ts'
 
 /** Most bytes that all fields of one answer may have. Signed redirect targets run to a few KiB. */
@@ -43,6 +44,8 @@ export class Connections {
   readonly #lanes: OriginLanes
   /** Fires when the source is closed. */
   readonly #life = new AbortController()
+  /** Until kept connections whose bodies went by have shown what lies behind them. */
+  #settled: Promise<void> | undefined
 
   constructor(settings: ConnectionSettings) {
     const { tls, keepAliveMs, connectionsPerOrigin, native, ...asking } = settings
@@ -113,10 +116,13 @@ export class Connections {
     try {
       scope.signal.throwIfAborted()
       leave = await this.#lanes.enter(url.origin, scope.signal)
+      await this.#settled
+      scope.signal.throwIfAborted()
       if (anew) this.#forget(url)
       const request = this.#request(url, headers)
       request.once('close', () => {
         scope[Symbol.dispose]()
+        if (request.socket instanceof Line && request.socket.passed()) this.#settle()
         // In the same turn its connection goes back to the pool, or is gone.
         process.nextTick(leave)
       })
@@ -128,11 +134,24 @@ export class Connections {
     }
   }
 
+  /**
+   * An origin may send more than it said. Of a body that went by, that is still in the kernel, and must be read before the next request, or it is taken for the answer.
+   * Reading begins in the first turn of the event loop from now, and what is there is read in the second.
+   */
+  #settle(): void {
+    const settled = turn().then(turn)
+    this.#settled = settled
+    void settled.then(() => {
+      if (this.#settled === settled) this.#settled = undefined
+    })
+  }
+
   /** Ends the connections to this origin that are kept: the next request has a new one. */
   #forget(url: URL): void {
     const agent = url.protocol === 'https:' ? this.#https : this.#http
     const { hostname: host, port } = urlToHttpOptions(url)
-    const name = agent.getName({ host, port: port ?? (url.protocol === 'https:' ? 443 : 80) })
+    // That of HTTPS goes on with the settings of the agent.
+    const name = this.#http.getName({ host, port: port ?? (url.protocol === 'https:' ? 443 : 80) })
     for (const [key, sockets = []] of Object.entries(agent.freeSockets)) {
       if (key.startsWith(name)) for (const socket of sockets) socket.destroy()
     }

@@ -35,6 +35,7 @@ export class Line extends Socket {
   #awaitsHead = true
   /** Somebody else reads. */
   #lent = false
+  #passed = false
 
   constructor(options: object) {
     const onread: OnReadOpts = {
@@ -50,6 +51,13 @@ export class Line extends Socket {
     this.#awaitsHead = true
   }
 
+  /** Whether somebody else has read since it was asked this the last time. */
+  passed(): boolean {
+    const passed = this.#passed
+    this.#passed = false
+    return passed
+  }
+
   /** Not while somebody else reads: the parser asks for more whenever it has room. */
   override resume(): this {
     return this.#lent ? this : super.resume()
@@ -60,7 +68,7 @@ export class Line extends Socket {
     const descriptor = this.destroyed || this.#lent ? undefined : descriptorOf(this)
     if (descriptor === undefined) return undefined
     this.pause()
-    this.#lent = true
+    this.#lent = this.#passed = true
     return descriptor
   }
 

@@ -115,8 +115,14 @@ export class Patience implements Disposable {
   }
 
   #idleMs(): number {
-    const idleMs = this.#clock.now() - this.#lastByteAt
-    return Math.min(idleMs, this.#events.silentMs?.() ?? idleMs)
+    const now = this.#clock.now()
+    const silentMs = this.#events.silentMs?.()
+    if (silentMs !== undefined && now - silentMs > this.#lastByteAt) {
+      // It waited for us meanwhile, as in `hold()`.
+      this.#heldMs += now - silentMs - this.#lastByteAt
+      this.#lastByteAt = now - silentMs
+    }
+    return now - this.#lastByteAt
   }
 
   #arm(delayMs: number): void {

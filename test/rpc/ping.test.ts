@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Channel, type ChannelOptions, openChannel } from '../../src/rpc/channel.ts'
 import { rpcError } from '../../src/rpc/rpc-error.ts'
 import { cleanup, type Ending } from '../support/cleanup.ts'
 import { type Bench, bench } from './bench.ts'
+import type { Frame } from './wire.ts'
 
 function pinging(
   t: Ending,
@@ -74,6 +76,27 @@ test('Channel.ping() ends a connection that gives no sign of life in time, and t
   on.tap.pause()
   await assert.rejects(ping(), unavailable)
   await ping()
+})
+
+test('Channel.ping() keeps a connection whose sign of life came while this process stood still', async (t) => {
+  const on = await bench(t)
+  const { channel, ping } = pinging(t, on.tap.port, { pingTimeoutMs: 200 })
+  await ping()
+  let lost = false
+  channel.onLost?.(() => {
+    lost = true
+  })
+  const frames = on.tap.frames as Frame[]
+  let stood = false
+  // It is handed on when this has returned, and read by the channel when the time has long been over.
+  frames.push = (...seen) => {
+    stood ||= seen.some(({ type }) => type === 'SETTINGS')
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)
+    return Array.prototype.push.apply(frames, seen)
+  }
+  await ping()
+  for (let turn = 0; turn < 10; turn++) await nextTurn()
+  assert.deepEqual([stood, lost], [true, false])
 })
 
 test('Channel.ping() rejects where nobody listens', async (t) => {

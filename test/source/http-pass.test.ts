@@ -246,6 +246,27 @@ if (loadFlow() !== undefined) {
       assert.equal(surplus.accepted(), 2)
     })
 
+    test('http.read() takes nothing for an answer that came behind the body before, however soon it asks again', async (t) => {
+      const { task, read } = await scene(t)
+      const { geometry } = task
+      const surplus = await rawServer(t, (socket, [first, last]) => {
+        socket.write(head(first, last - first + 1))
+        socket.write(content.bytes(first, last - first + 1))
+        const { offset, length } = pieceAt(geometry, Math.floor((last + 1) / geometry.pieceLength))
+        socket.write(head(offset, length) + 'x'.repeat(length))
+      })
+      for (const connectionsPerOrigin of [1, 8]) {
+        const origin = bound(t, surplus.url, { connectionsPerOrigin })
+        const reading: Promise<void>[] = []
+        for (let number = 0; number < geometry.pieceCount - 1; number++) {
+          reading.push(read(origin, number))
+          // With many connections the next one is asked for when this one has just been read.
+          if (connectionsPerOrigin > 1) await reading.at(-1)
+        }
+        await Promise.all(reading)
+      }
+    })
+
     test('http.read() uses no connection again on which more came while the body was being read', async (t) => {
       let closed = 0
       let goOn = (): void => undefined

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { after, before, describe, test } from 'node:test'
@@ -77,6 +78,34 @@ describe('http over TLS', () => {
       PeerError.is(error, 'ORIGIN_TLS', 'ORIGIN_UNREACHABLE'),
     )
     assert.equal(server.seen.length, 1)
+  })
+
+  test('http.read() asks again over a new connection when it got the end of another answer', async (t) => {
+    const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\ncontent'
+    const asked: number[] = []
+    const sockets: TLSSocket[] = []
+    const server = createTlsServer(certificates.server, (socket) => {
+      const number = sockets.push(socket)
+      socket.on('error', () => undefined)
+      socket.on('data', () => {
+        asked.push(number)
+        // Three connections are kept. Each answer is longer than it says, which comes out when the next one is due.
+        if (asked.length === 3) for (const each of sockets) each.write(answer)
+        if (asked.length > 3) socket.write(number <= 3 ? `surplus${answer}` : answer)
+      })
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const tls = { ca: certificates.ca }
+    const sources = new Sources([http({ retriesMax: 0, keepAliveMs: 3_600_000, tls })])
+    t.after(async () => {
+      await sources.close()
+      server.close()
+    })
+    const { port } = server.address() as AddressInfo
+    const origin = sources.bind({ url: `https://127.0.0.1:${port}/`, headers: {} })
+    await Promise.all([readAll(origin), readAll(origin), readAll(origin)])
+    assert.equal(Buffer.from(await readAll(origin)).toString(), 'content')
+    assert.deepEqual([asked.length, asked.at(-1)], [5, 4])
   })
 
   test('http.read() refuses a server that speaks no TLS', async () => {

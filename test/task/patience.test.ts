@@ -66,6 +66,26 @@ test('Patience takes no time in which the sender waited for us for its silence, 
   assert.deepEqual(calls, ['quiet 101500', 'end 160000'])
 })
 
+test('Patience counts no time in which the sender waited for us, however long it was', async () => {
+  const clock = new VirtualClock()
+  const calls: string[] = []
+  let silentMs: number | undefined
+  const patience = new Patience(clock, limits, {
+    behind: () => true,
+    silentMs: () => silentMs,
+    onQuiet: () => calls.push(`quiet ${clock.now()}`),
+    onEnd: () => calls.push(`end ${clock.now()}`),
+  })
+  await clock.pass(1000)
+  silentMs = 0
+  await clock.pass(300_000)
+  assert.deepEqual([calls.length, patience.trickles], [0, false])
+  silentMs = undefined
+  patience.touch()
+  assert.ok(patience.longestMs <= 1500, `${patience.longestMs} ms`)
+  patience.stop()
+})
+
 test('Patience looks once more when its timer is late: what has come is read only after that', async () => {
   for (const comes of [true, false]) {
     const clock = new VirtualClock()
