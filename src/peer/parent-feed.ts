@@ -92,7 +92,7 @@ export class ParentFeed implements Feed {
     }
   }
 
-  /** See `Feed`. HTTP/2 answers a ping by itself, in every implementation. */
+  /** See `Feed`. HTTP/2 gives signs of life by itself, in every implementation. */
   async ping({ ip, port }: Parent): Promise<void> {
     // Where there is no connection the parent is in this process.
     await this.#channels.to(ip, port).ping?.()

@@ -15,7 +15,7 @@ interface Wait {
 }
 
 /**
- * Looks after those who owe an answer: one who is busy answers pings all the same, and is waited for as long as the asker likes; one who does not is gone, which is
+ * Looks after those who owe an answer: one who is busy gives signs of life all the same, and is waited for as long as the asker likes; one who does not is gone, which is
  * noticed 3 to 3.5 s after the question. See `Pulse`.
  */
 export class Vigil {

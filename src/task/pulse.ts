@@ -29,7 +29,7 @@ interface Entry {
 
 /**
  * Whether those who send nothing are still there: parents, or whoever owes an answer. Who is busy sends nothing for long, and must not be left for that; who stands still, or is gone, answers to nothing
- * at all. A ping is answered below everything that can be busy, so who is dead sends neither a byte nor a word nor that answer.
+ * at all. A ping, see `Channel`, is answered below everything that can be busy, so who is dead sends neither a byte nor a word nor that answer.
  *
  * Time is counted in beats, because a process that stood still itself has heard nobody: however long that was it is one beat at most, and between two beats the event
  * loop has read what had come. After a beat that is late everybody has as long to answer as if just asked.

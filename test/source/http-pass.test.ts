@@ -136,14 +136,19 @@ if (loadFlow() !== undefined) {
       const late = await rawServer(t, (socket, [first, last]) => {
         asked++
         socket.write(head(first, last - first + 1))
-        goOn = () => setTimeout(() => socket.write(content.bytes(first, last - first + 1)), 200)
+        goOn = () => void socket.write(content.bytes(first, last - first + 1))
       })
       const inner = await slot(0)
       let looks = 0
       let looked = (): void => undefined
       const slow = filledBy(inner, async () => {
         await new Promise<void>((resolve) => (looked = resolve))
-        goOn()
+        // Nothing comes before the origin has all of its time again.
+        const { setTimeout: begin } = globalThis
+        t.mock.method(globalThis, 'setTimeout', (...given: Parameters<typeof begin>) => {
+          if (given[1] === idleTimeoutMs) goOn()
+          return begin(...given)
+        })
         return 0
       })
       Object.defineProperty(slow, 'silentMs', {
@@ -153,7 +158,7 @@ if (loadFlow() !== undefined) {
         },
       })
       const access = {
-        origin: bound(t, late.url, { idleTimeoutMs }),
+        origin: bound(t, late.url, { idleTimeoutMs, retriesMax: 0 }),
         shownUrl: '',
         validator: undefined,
       }
